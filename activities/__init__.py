@@ -1,0 +1,1 @@
+"""The activities: one thin module each. They unpack, call shared, and pack."""

@@ -1,0 +1,41 @@
+"""How an activity answers: a failure that is expected is a value, never an exception.
+
+An exception in one task of a fan-out would hide the results of all the others.
+"""
+
+from __future__ import annotations
+
+import logging
+import traceback
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from shared.errors import MatchcutError
+from shared.redact import redact
+from shared.settings import Settings, get_settings
+from shared.storage import BlobStore
+
+log = logging.getLogger("matchcut")
+
+
+def outcome(work: Callable[[Settings, BlobStore], dict[str, Any]], **where: Any) -> dict[str, Any]:
+    """{"ok": true, ...} from work, or {"ok": false, "error": {code, message, action, retryable}}.
+
+    `where` is repeated in both and in the log. Under 4 KB: history keeps every answer.
+    """
+    try:
+        settings = get_settings()
+        return {"ok": True, **where, **work(settings, _store(settings))}
+    except MatchcutError as failure:
+        log.warning("%s: %s (%s)", where, failure.code, redact(failure.message))
+        return {"ok": False, **where, "error": failure.record()}
+    except Exception as failure:
+        log.error("%s: unexpected failure\n%s", where, redact(traceback.format_exc()))
+        error = MatchcutError(f"An unexpected {type(failure).__name__} stopped this step.")
+        return {"ok": False, **where, "error": {**error.record(), "retryable": True}}
+
+
+@lru_cache(maxsize=1)
+def _store(settings: Settings) -> BlobStore:
+    return BlobStore.from_settings(settings)

@@ -1,0 +1,28 @@
+"""Activity: look into the video and write plan.json."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.durable_functions as df
+
+from activities.outcome import outcome
+from shared.names import PLAN_JOB
+from shared.steps import load_request, run_plan
+
+blueprint = df.Blueprint()
+
+
+@blueprint.activity_trigger(input_name="task", activity=PLAN_JOB)
+def plan_job(task: dict[str, Any]) -> dict[str, Any]:
+    job = task["job"]
+
+    def work(settings: Any, store: Any) -> dict[str, Any]:
+        plan = run_plan(settings, store, job)
+        return {
+            "units": len(plan.units),
+            "media_s": float(plan.video.planned_frames / plan.video.rate),
+            "attempt": load_request(store, job).attempt,
+        }
+
+    return outcome(work, job=job)

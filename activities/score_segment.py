@@ -1,0 +1,24 @@
+"""Activity: score one unit of a job, a segment of the picture or the sound."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.durable_functions as df
+
+from activities.outcome import outcome
+from shared.names import SCORE_SEGMENT
+from shared.steps import run_score
+
+blueprint = df.Blueprint()
+
+
+@blueprint.activity_trigger(input_name="task", activity=SCORE_SEGMENT)
+def score_segment(task: dict[str, Any]) -> dict[str, Any]:
+    job, unit = task["job"], task["unit"]
+
+    def work(settings: Any, store: Any) -> dict[str, Any]:
+        summary = run_score(settings, store, job, unit)
+        return {"cached": summary.cached, "frames": summary.facts.frames}
+
+    return outcome(work, job=job, unit=unit)

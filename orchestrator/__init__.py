@@ -1,0 +1,1 @@
+"""The durable orchestration and the HTTP API: bindings over shared."""

@@ -1,0 +1,206 @@
+"""The HTTP API: bindings over shared.jobs. Errors are problem+json (RFC 9457)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import traceback
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+from functools import lru_cache, wraps
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import azure.durable_functions as df
+import azure.functions as func
+from pydantic import BaseModel
+
+from orchestrator.openapi import openapi, result_schema
+from shared import jobs, names
+from shared.contracts import Health, JobAccepted, ModelRef, Problem, State
+from shared.errors import InvalidRequest, MatchcutError, StorageUnavailable
+from shared.profiles import list_profiles
+from shared.redact import redact
+from shared.scorer import find_models
+from shared.settings import VERSION, Settings, get_settings
+from shared.storage import BlobStore
+
+blueprint = df.Blueprint(http_auth_level=func.AuthLevel.FUNCTION)
+log = logging.getLogger("matchcut")
+
+RETRY_AFTER_S = 2
+_TERMINAL = ("Completed", "Failed", "Terminated", "Canceled")
+
+Handler = Callable[..., Awaitable[func.HttpResponse]]
+T = TypeVar("T")
+
+
+def _answer(
+    body: BaseModel | dict[str, Any], status: int = 200, media_type: str = "application/json", **headers: str
+) -> func.HttpResponse:
+    text = body.model_dump_json() if isinstance(body, BaseModel) else json.dumps(body)
+    named = {name.replace("_", "-"): value for name, value in headers.items()}
+    return func.HttpResponse(text, status_code=status, mimetype=media_type, headers=named)
+
+
+def _problem(failure: MatchcutError) -> func.HttpResponse:
+    problem = Problem(
+        type=f"urn:matchcut:problem:{failure.code}",
+        title=HTTPStatus(failure.status).phrase,
+        status=failure.status,
+        detail=redact(failure.message),
+        code=failure.code,
+        action=failure.action,
+        errors=failure.fields if isinstance(failure, jobs.InvalidFields) else (),
+    )
+    retry = {"Retry_After": "60"} if failure.retryable else {}
+    return _answer(problem, failure.status, "application/problem+json", **retry)
+
+
+def _problems_as_json(handler: Handler) -> Handler:
+    """Expected failures become problems; unexpected ones too, without their text."""
+
+    @wraps(handler)
+    async def guarded(*args: Any, **kwargs: Any) -> func.HttpResponse:
+        try:
+            return await handler(*args, **kwargs)
+        except MatchcutError as failure:
+            return _problem(failure)
+        except Exception:
+            log.error("unexpected failure in %s\n%s", handler.__name__, redact(traceback.format_exc()))
+            return _problem(MatchcutError("The service failed to answer this request."))
+
+    return guarded
+
+
+@lru_cache(maxsize=1)
+def _store(settings: Settings) -> BlobStore:
+    return BlobStore.from_settings(settings)
+
+
+async def _in_thread(work: Callable[[Settings, BlobStore], T]) -> T:
+    """Storage calls block, so they run beside the event loop."""
+    settings = get_settings()
+    return await asyncio.to_thread(lambda: work(settings, _store(settings)))
+
+
+async def _live(client: df.DurableOrchestrationClient, job: str) -> jobs.Live | None:
+    status = await client.get_status(job)
+    if status.runtime_status is None:
+        return None
+    custom = status.custom_status if isinstance(status.custom_status, dict) else {}
+    return jobs.Live(status.runtime_status.value, custom)
+
+
+@blueprint.route(route="jobs", methods=["POST"])
+@blueprint.durable_client_input(client_name="client")
+@_problems_as_json
+async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    key = req.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= 200:
+        raise InvalidRequest("Idempotency-Key has 1 to 200 characters.")
+    stored = await _in_thread(lambda settings, store: jobs.accept(settings, store, req.get_body(), key))
+    end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.job))
+    if end is None:
+        await _ensure_started(client, stored.job)
+    settings = get_settings()
+    url = jobs.status_url(settings, stored.job)
+    accepted = JobAccepted(id=stored.job, state=end.state if end else State.QUEUED, status_url=url)
+    if end:
+        return _answer(accepted, 200, Location=url)
+    return _answer(accepted, 202, Location=url, Retry_After=str(RETRY_AFTER_S))
+
+
+async def _ensure_started(client: df.DurableOrchestrationClient, job: str) -> None:
+    """Look, then start. Of two that race, one start is refused: fine, so long as the job is there."""
+    live = await _live(client, job)
+    if live is not None and live.runtime_status not in _TERMINAL:
+        return
+    try:
+        await client.start_new(names.JOB, instance_id=job, client_input={"job": job})
+    except Exception as failure:
+        if await _live(client, job) is None:
+            raise StorageUnavailable(
+                "The job was stored but could not be started; POST it again."
+            ) from failure
+
+
+@blueprint.route(route="jobs/{id}", methods=["GET"])
+@blueprint.durable_client_input(client_name="client")
+@_problems_as_json
+async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    job = req.route_params["id"]
+    await _in_thread(lambda settings, store: jobs.find_request(store, job))
+    return await _status(client, job)
+
+
+async def _status(client: df.DurableOrchestrationClient, job: str, running: int = 202) -> func.HttpResponse:
+    live = await _live(client, job)
+    now = datetime.now(UTC)
+    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, job, live, now))
+    if found.state.ended:
+        return _answer(found)
+    return _answer(found, running, Retry_After=str(RETRY_AFTER_S))
+
+
+@blueprint.route(route="jobs/{id}", methods=["DELETE"])
+@blueprint.durable_client_input(client_name="client")
+@_problems_as_json
+async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    job = req.route_params["id"]
+    end, by_this_call = await _in_thread(lambda settings, store: jobs.cancel(settings, store, job))
+    if by_this_call:
+        attempt = (await _in_thread(lambda settings, store: jobs.find_request(store, job))).attempt
+        for instance in [job, *names.block_ids(job, attempt, end.total)]:
+            live = await _live(client, instance)
+            if live is not None and live.runtime_status not in _TERMINAL:
+                await client.terminate(instance, "cancelled")
+    now = datetime.now(UTC)
+    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, job, None, now))
+    return _answer(found, 202 if by_this_call else 200)
+
+
+@blueprint.route(route="jobs/{id}/files/{name}", methods=["GET"])
+@_problems_as_json
+async def file(req: func.HttpRequest) -> func.HttpResponse:
+    job, name = req.route_params["id"], req.route_params["name"]
+    content, media_type = await _in_thread(lambda settings, store: jobs.result_file(store, job, name))
+    return func.HttpResponse(content, mimetype=media_type.split(";")[0], charset="utf-8")
+
+
+@blueprint.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def health(req: func.HttpRequest) -> func.HttpResponse:
+    settings = get_settings()
+    models: tuple[ModelRef, ...] = ()
+    storage, well = "ok", True
+    try:
+        found = await asyncio.to_thread(find_models, settings.models_dir)
+        models = tuple(ModelRef(name=name, version=m.version, digest=m.digest) for name, m in found.items())
+    except MatchcutError as failure:
+        log.error("health: %s", failure.message)
+        well = False
+    try:
+        await _in_thread(lambda settings, store: store.exists("health"))
+    except MatchcutError:
+        storage, well = "unavailable", False
+    body = Health.model_validate(
+        {
+            "status": "ok" if well else "degraded",
+            "version": VERSION,
+            "models": models,
+            "profiles": list_profiles(settings.models_dir),
+            "storage": storage,
+        }
+    )
+    return _answer(body, 200 if well else 503)
+
+
+@blueprint.route(route="openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def openapi_document(req: func.HttpRequest) -> func.HttpResponse:
+    return _answer(openapi())
+
+
+@blueprint.route(route="schemas/result.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
+async def schema_document(req: func.HttpRequest) -> func.HttpResponse:
+    return _answer(result_schema(), media_type="application/schema+json")

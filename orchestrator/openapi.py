@@ -1,0 +1,166 @@
+"""The OpenAPI document, generated from the models that validate (pure)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic.json_schema import models_json_schema
+
+from shared.contracts import Health, JobAccepted, JobRequest, JobStatus, Problem, Result
+from shared.names import JOB_ID_PATTERN
+from shared.settings import VERSION
+
+_REF = "#/components/schemas/{model}"
+
+
+def openapi() -> dict[str, Any]:
+    """OpenAPI 3.1 of everything under /api."""
+    _, schemas = models_json_schema(
+        [(model, "validation") for model in (JobRequest,)]
+        + [(model, "serialization") for model in (JobAccepted, JobStatus, Problem, Health, Result)],
+        ref_template=_REF,
+    )
+    job_id = {
+        "name": "id",
+        "in": "path",
+        "required": True,
+        "schema": {"type": "string", "pattern": JOB_ID_PATTERN},
+    }
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "matchcut", "version": VERSION, "summary": "A blob URL of a match in, an EDL out."},
+        "paths": {
+            "/api/jobs": {
+                "post": {
+                    "operationId": "submit",
+                    "summary": "Start a job; the same video and options give the same job.",
+                    "parameters": [
+                        {
+                            "name": "Idempotency-Key",
+                            "in": "header",
+                            "required": False,
+                            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+                        }
+                    ],
+                    "requestBody": {
+                        "required": True,
+                        "content": {"application/json": {"schema": _ref(JobRequest)}},
+                    },
+                    "responses": {
+                        "200": _answer("The job has ended already.", JobAccepted),
+                        "202": _answer("Accepted.", JobAccepted, "Location", "Retry-After"),
+                        **_problems(400, 403, 404, 409, 413, 503),
+                    },
+                }
+            },
+            "/api/jobs/{id}": {
+                "parameters": [job_id],
+                "get": {
+                    "operationId": "status",
+                    "responses": {
+                        "200": _answer("The job has ended.", JobStatus),
+                        "202": _answer("The job goes on.", JobStatus, "Retry-After"),
+                        **_problems(404, 503),
+                    },
+                },
+                "delete": {
+                    "operationId": "cancel",
+                    "responses": {
+                        "200": _answer("The job had ended already.", JobStatus),
+                        "202": _answer("Cancelled.", JobStatus),
+                        **_problems(404, 503),
+                    },
+                },
+            },
+            "/api/jobs/{id}/files/{name}": {
+                "parameters": [
+                    job_id,
+                    {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}},
+                ],
+                "get": {
+                    "operationId": "file",
+                    "responses": {
+                        "200": {
+                            "description": "A result file; result.json follows the schema Result.",
+                            "content": {
+                                "application/json": {"schema": _ref(Result)},
+                                "text/plain": {"schema": {"type": "string"}},
+                            },
+                        },
+                        **_problems(404, 503),
+                    },
+                },
+            },
+            "/api/health": {
+                "get": {
+                    "operationId": "health",
+                    "security": [],
+                    "responses": {
+                        "200": _answer("Ready.", Health),
+                        "503": _answer("Storage or a model is missing.", Health),
+                    },
+                }
+            },
+            "/api/openapi.json": {
+                "get": {
+                    "operationId": "openapi",
+                    "security": [],
+                    "responses": {
+                        "200": {
+                            "description": "This document.",
+                            "content": {"application/json": {"schema": {"type": "object"}}},
+                        }
+                    },
+                }
+            },
+            "/api/schemas/result.json": {
+                "get": {
+                    "operationId": "result_schema",
+                    "security": [],
+                    "responses": {
+                        "200": {
+                            "description": "JSON Schema of result.json.",
+                            "content": {"application/schema+json": {"schema": {"type": "object"}}},
+                        }
+                    },
+                }
+            },
+        },
+        "components": {
+            "schemas": schemas["$defs"],
+            "securitySchemes": {"functionKey": {"type": "apiKey", "in": "header", "name": "x-functions-key"}},
+        },
+        "security": [{"functionKey": []}],
+    }
+
+
+def result_schema() -> dict[str, Any]:
+    """The JSON Schema of result.json."""
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        **Result.model_json_schema(mode="serialization"),
+    }
+
+
+def _ref(model: type) -> dict[str, str]:
+    return {"$ref": _REF.format(model=model.__name__)}
+
+
+def _answer(description: str, model: type, *headers: str) -> dict[str, Any]:
+    answer: dict[str, Any] = {
+        "description": description,
+        "content": {"application/json": {"schema": _ref(model)}},
+    }
+    if headers:
+        answer["headers"] = {header: {"schema": {"type": "string"}} for header in headers}
+    return answer
+
+
+def _problems(*statuses: int) -> dict[str, Any]:
+    return {
+        str(status): {
+            "description": "A problem; `code` is stable.",
+            "content": {"application/problem+json": {"schema": _ref(Problem)}},
+        }
+        for status in statuses
+    }

@@ -1,0 +1,151 @@
+"""Every expected failure, with a stable code (floor 0).
+
+A code is part of the API: a caller may branch on it, so codes are never renamed.
+`status` is the HTTP status when the failure is found before 202; found later, the
+same code is the job's error. `action` tells the caller what to do about it.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class ErrorRecord(TypedDict):
+    """The failure as it crosses a function boundary or stands in result.json."""
+
+    code: str
+    message: str
+    action: str
+    retryable: bool
+
+
+class MatchcutError(Exception):
+    """An expected failure. Messages never hold a query string, key or token."""
+
+    code = "internal"
+    status = 500
+    retryable = False
+    action = "Try again; if it stays, send the job id to the operator."
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+    def record(self) -> ErrorRecord:
+        return {
+            "code": self.code,
+            "message": self.message,
+            "action": self.action,
+            "retryable": self.retryable,
+        }
+
+
+class InvalidRequest(MatchcutError):
+    code = "invalid_request"
+    status = 400
+    action = "Correct the named field; the schema is served at /api/openapi.json."
+
+
+class UnknownField(InvalidRequest):
+    code = "unknown_field"
+    action = "Remove the field or correct its name; the schema is served at /api/openapi.json."
+
+
+class BadUrl(InvalidRequest):
+    code = "bad_url"
+    action = "Send the https URL of one blob: https://<account>/<container>/<blob>[?<SAS>]."
+
+
+class UnknownModel(InvalidRequest):
+    code = "unknown_model"
+    action = "Name models and profiles that this service has; /api/health lists them."
+
+
+class HostNotAllowed(MatchcutError):
+    code = "host_not_allowed"
+    status = 403
+    action = "Use a storage account on the allow-list, or ask the operator to add this one."
+
+
+class BlobNotFound(MatchcutError):
+    code = "blob_not_found"
+    status = 404
+    action = "Upload the blob, or correct its URL."
+
+
+class BlobAccessDenied(MatchcutError):
+    code = "blob_access_denied"
+    status = 403
+    action = "Send a URL with a SAS that grants read, or grant the service's identity read access."
+
+
+class VideoTooLarge(MatchcutError):
+    code = "video_too_large"
+    status = 413
+    action = "Send a smaller file, or ask the operator to raise the limit."
+
+
+class IdempotencyConflict(MatchcutError):
+    code = "idempotency_conflict"
+    status = 409
+    action = "Use a new Idempotency-Key for another request."
+
+
+class JobNotFound(MatchcutError):
+    code = "job_not_found"
+    status = 404
+    action = "Check the id; POST /api/jobs starts a job."
+
+
+class FileNotReady(MatchcutError):
+    code = "file_not_found"
+    status = 404
+    action = "Ask for one of the names in the job's links, once the job has ended."
+
+
+class NotAVideo(MatchcutError):
+    code = "not_a_video"
+    status = 422
+    action = "Send mp4/mov, matroska/webm, mpegts, avi, mxf or ogg."
+
+
+class NoVideoStream(MatchcutError):
+    code = "no_video_stream"
+    status = 422
+    action = "Send a file with a moving picture; this one has none that decodes."
+
+
+class VideoTooLong(MatchcutError):
+    code = "video_too_long"
+    status = 422
+    action = "Send a shorter file, or ask the operator to raise the limit."
+
+
+class VideoChanged(MatchcutError):
+    code = "video_changed"
+    status = 409
+    action = "The blob was replaced while the job ran; POST it again."
+
+
+class ModelRefused(MatchcutError):
+    code = "model_refused"
+    status = 500
+    action = "Correct the model's folder: manifest, digest and golden sample must agree."
+
+
+class StorageUnavailable(MatchcutError):
+    code = "storage_unavailable"
+    status = 503
+    retryable = True
+    action = "Try again in a minute."
+
+
+class SegmentFailed(MatchcutError):
+    code = "segment_failed"
+    action = "The span is a declared gap; POST the job again to try it once more."
+
+
+class Cancelled(MatchcutError):
+    code = "cancelled"
+    status = 409
+    action = "POST the job again to start it anew."

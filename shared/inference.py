@@ -1,0 +1,242 @@
+"""Manifest and ONNX file -> a model that scores windows (floor 2).
+
+A folder with model.json and model.onnx is a model; nothing here knows any model by name.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime as ort
+from pydantic import ValidationError
+
+from shared.contracts import ModelManifest
+from shared.errors import ModelRefused
+from shared.tracks import Grid, Scores
+
+Windows = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+
+_ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
+
+
+def read_manifest(folder: Path) -> ModelManifest:
+    """model.json of one model. Raises ModelRefused that says what is wrong with it."""
+    try:
+        manifest = ModelManifest.model_validate_json((folder / "model.json").read_bytes())
+    except OSError as bad:
+        raise ModelRefused(f"model {folder.name}: model.json cannot be read ({bad.strerror})") from bad
+    except ValidationError as bad:
+        first = bad.errors(include_url=False, include_input=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "manifest"
+        raise ModelRefused(f"model {folder.name}: model.json: {where}: {first['msg']}") from bad
+    if problem := _contradiction(manifest):
+        raise ModelRefused(f"model {manifest.name}: {problem}")
+    return manifest
+
+
+def find_models(models_dir: Path) -> dict[str, ModelManifest]:
+    """Every folder of models_dir that has a model.json, by name. Raises ModelRefused."""
+    found = {}
+    for path in sorted(models_dir.glob("*/model.json")):
+        manifest = read_manifest(path.parent)
+        if manifest.name != path.parent.name:
+            raise ModelRefused(f"model {manifest.name} lies in a folder named {path.parent.name}")
+        found[manifest.name] = manifest
+    return found
+
+
+def load_model(folder: Path, threads: int = 1) -> Model:
+    """The model in `folder`, checked: digest, inputs, outputs, golden sample.
+
+    One session per process for one manifest in one folder, so a changed digest loads anew.
+    Raises ModelRefused.
+    """
+    return _load(folder.resolve(), read_manifest(folder), threads)
+
+
+@lru_cache(maxsize=32)
+def _load(folder: Path, manifest: ModelManifest, threads: int) -> Model:
+    try:
+        graph = (folder / "model.onnx").read_bytes()
+    except OSError as bad:
+        raise ModelRefused(f"model {manifest.name}: model.onnx cannot be read ({bad.strerror})") from bad
+    if (digest := hashlib.sha256(graph).hexdigest()) != manifest.digest:
+        raise ModelRefused(f"model {manifest.name}: model.onnx is {digest[:12]}, not {manifest.digest[:12]}")
+    model = Model(manifest, graph, threads)
+    model.check_golden(folder)
+    return model
+
+
+class Model:
+    """An ONNX graph on the CPU in fp32, and the pre-processing its manifest asks for.
+
+    A graph must treat the rows of a batch independently of each other. Then a window's scores
+    do not depend on which other windows are scored with it, because every run has the shape
+    of a full batch and window j always lies in row j % batch: kernels may sum in another order
+    for another shape or row, but not for the same ones.
+    """
+
+    def __init__(self, manifest: ModelManifest, graph: bytes, threads: int = 1) -> None:
+        """Raises ModelRefused where the graph does not load or contradicts the manifest."""
+        self.manifest = manifest
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+        options.use_deterministic_compute = True
+        options.log_severity_level = 4
+        try:
+            # From memory: what was hashed is what runs, and no external data file can be named.
+            self._session = ort.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+        except Exception as bad:  # onnxruntime has a class of its own for each kind of failure
+            raise self._refused(f"model.onnx does not load: {_one_line(bad)}") from bad
+        self._check_signature()
+
+    def grid(self, rate: Fraction) -> Grid:
+        """Where the windows lie on a timeline of `rate` frames per second (used by "native" models)."""
+        own = rate if self.manifest.rate == "native" else self.manifest.rate
+        return Grid(own, self.manifest.window, self.manifest.stride, self.manifest.anchor)
+
+    def score(self, windows: Windows, first: int = 0) -> Scores:
+        """Scores of consecutive windows, float32 (n, n_classes), after the manifest's activation.
+
+        `windows`: uint8 (n, window, height, width, channels), or without the last axis for gray;
+        float32 (n, window) for audio. `first` is the number of the first one on the global grid.
+        Raises ModelRefused where a score is NaN or infinite.
+        """
+        batch = self.manifest.batch
+        scores = np.empty((len(windows), len(self.manifest.output.labels)), np.float32)
+        done = 0
+        while done < len(windows):
+            row = (first + done) % batch
+            count = min(batch - row, len(windows) - done)
+            rows = np.zeros((batch, *windows.shape[1:]), windows.dtype)
+            rows[row : row + count] = windows[done : done + count]
+            scores[done : done + count] = self.run(self._tensor(rows))[row : row + count]
+            done += count
+        if not np.isfinite(scores).all():
+            bad = first + int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
+            raise self._refused(f"the score of window {bad} is NaN or infinite")
+        return scores
+
+    def check_golden(self, folder: Path) -> None:
+        """Runs the golden sample: `input`, one batch as the graph takes it, must give the scores
+        `expected` within the manifest's tolerance. Raises ModelRefused."""
+        golden = self.manifest.golden
+        path = (folder / golden.file).resolve()
+        if not path.is_relative_to(folder.resolve()):
+            raise self._refused("the golden sample must lie in the model's folder")
+        try:
+            with np.load(path, allow_pickle=False) as archive:
+                sample, expected = archive["input"], archive["expected"]
+        except (OSError, KeyError, ValueError) as bad:
+            raise self._refused(f"the golden sample cannot be read: {_one_line(bad)}") from bad
+        actual = self.run(sample)
+        if expected.shape != actual.shape:
+            raise self._refused(f"the golden sample gives {actual.shape}, expected {expected.shape}")
+        if not (difference := float(np.abs(actual - expected).max())) <= golden.tolerance:  # NaN fails too
+            raise self._refused(f"the golden sample is off by {difference:g}, more than {golden.tolerance:g}")
+
+    def run(self, tensor: npt.NDArray[Any]) -> Scores:
+        """Scores (n, n_classes) of one batch as the graph takes it. Raises ModelRefused."""
+        spec = self.manifest.output
+        try:
+            raw = self._session.run([spec.name], {self.manifest.input.name: tensor})[0]
+        except Exception as bad:  # see __init__
+            raise self._refused(f"the graph does not run: {_one_line(bad)}") from bad
+        if raw.shape != (len(tensor), len(spec.labels)):
+            raise self._refused(f"the graph gives {raw.shape} for {len(tensor)} windows")
+        return _activate(raw, spec.activation)
+
+    def _tensor(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A full batch of windows as the graph takes it: normalised, axes in the manifest's order."""
+        spec = self.manifest.input
+        if self.manifest.kind == "audio":
+            return windows.astype(np.float32, copy=False)
+        pictures = windows if windows.ndim == 5 else windows[..., None]
+        if spec.dtype == "float32":
+            pictures = (pictures.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
+        present = [axis for axis in "NTHWC" if axis in spec.layout]
+        pictures = pictures.reshape(
+            [n for n, axis in zip(pictures.shape, "NTHWC", strict=True) if axis in present]
+        )
+        return np.ascontiguousarray(pictures.transpose([present.index(axis) for axis in spec.layout]))
+
+    def _check_signature(self) -> None:
+        spec, output = self.manifest.input, self.manifest.output
+        sizes = {"N": self.manifest.batch, "T": self.manifest.window, "S": self.manifest.window}
+        sizes |= {"H": spec.height or 0, "W": spec.width or 0, "C": _channels(self.manifest)}
+        inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
+        if [node.name for node in inputs] != [spec.name]:
+            raise self._refused(
+                f"the graph's inputs are {[node.name for node in inputs]}, not [{spec.name!r}]"
+            )
+        if inputs[0].type != _ORT_TYPES[spec.dtype]:
+            raise self._refused(f"the graph's input is {inputs[0].type}, not {spec.dtype}")
+        if not _fits(inputs[0].shape, [sizes[axis] for axis in spec.layout]):
+            raise self._refused(
+                f"the graph's input is {inputs[0].shape}, which is not {spec.layout} of the manifest"
+            )
+        by_name = {node.name: node for node in outputs}
+        if output.name not in by_name:
+            raise self._refused(f"the graph's outputs are {sorted(by_name)}, without {output.name!r}")
+        if by_name[output.name].type != _ORT_TYPES["float32"]:
+            raise self._refused(f"the graph's output is {by_name[output.name].type}, not float32")
+        if not _fits(by_name[output.name].shape, [self.manifest.batch, len(output.labels)]):
+            raise self._refused(
+                f"the graph's output is {by_name[output.name].shape}, not (windows, {len(output.labels)} labels)"
+            )
+
+    def _refused(self, what: str) -> ModelRefused:
+        return ModelRefused(f"model {self.manifest.name}: {what}")
+
+
+def _channels(manifest: ModelManifest) -> int:
+    return 1 if manifest.input.colour in ("gray", None) else 3
+
+
+def _fits(shape: list[Any], wanted: list[int]) -> bool:
+    """A dimension that the graph leaves open (a name or None) takes any size."""
+    return len(shape) == len(wanted) and all(
+        not isinstance(size, int) or size == want for size, want in zip(shape, wanted, strict=True)
+    )
+
+
+def _contradiction(manifest: ModelManifest) -> str | None:
+    """What the types of the contract cannot express, as one sentence."""
+    spec, axes = manifest.input, set(manifest.input.layout)
+    if manifest.kind == "audio":
+        return None if spec.dtype == "float32" else "audio is float32"
+    if len(axes) != len(spec.layout) or spec.layout[0] != "N" or not {"H", "W"} <= axes <= set("NTHWC"):
+        return f"input.layout {spec.layout!r} is not N and then H, W, and where needed T, C"
+    if "T" not in axes and manifest.window != 1:
+        return "a window of several pictures needs a T in input.layout"
+    if "C" not in axes and _channels(manifest) != 1:
+        return "colour pictures need a C in input.layout"
+    if not {len(spec.mean), len(spec.std)} <= {1, _channels(manifest)}:
+        return "input.mean and input.std have one number, or one per channel"
+    if 0.0 in spec.std:
+        return "input.std must not be 0"
+    if spec.dtype == "uint8" and (any(spec.mean) or set(spec.std) != {1.0}):
+        return "input.mean and input.std are for float32 inputs"
+    return None
+
+
+def _activate(raw: Scores, activation: str) -> Scores:
+    """Per row of (n, n_classes), float32; softmax is shifted by the row's maximum against overflow."""
+    if activation == "sigmoid":
+        return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * raw))
+    if activation == "softmax":
+        powers = np.exp(raw - raw.max(axis=1, keepdims=True))
+        return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)
+    return raw
+
+
+def _one_line(bad: BaseException) -> str:
+    return " ".join(str(bad).split())[:300]

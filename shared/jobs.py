@@ -1,0 +1,250 @@
+"""Jobs as their callers see them: accept, describe, cancel, hand out files (floor 4)."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared import names
+from shared.contracts import EndRecord, ErrorBody, JobRequest, JobStatus, Progress, State, StoredRequest
+from shared.errors import (
+    FileNotReady,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobNotFound,
+    UnknownField,
+    VideoTooLarge,
+)
+from shared.profiles import load_profile
+from shared.settings import Settings
+from shared.steps import chosen_models, close_job
+from shared.storage import BlobStore, look_up, open_source, parse_source, split_secret
+from shared.timelines import FORMATS
+
+MAX_BODY_BYTES = 64 * 1024
+
+
+class InvalidFields(InvalidRequest):
+    """Which fields are wrong, for the problem's `errors`."""
+
+    def __init__(self, message: str, fields: tuple[dict[str, str], ...]) -> None:
+        super().__init__(message)
+        self.fields = fields
+
+
+class UnknownFields(InvalidFields, UnknownField):
+    code = UnknownField.code
+    action = UnknownField.action
+
+
+def parse_request(body: bytes) -> JobRequest:
+    """Raises InvalidRequest, or UnknownField; no message repeats a value, which may hold a SAS."""
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+    try:
+        return JobRequest.model_validate_json(body)
+    except ValidationError as bad:
+        errors = bad.errors(include_url=False, include_input=False, include_context=False)
+    fields = tuple(
+        {"field": ".".join(str(part) for part in error["loc"]) or "body", "message": error["msg"]}
+        for error in errors
+    )
+    unknown = [
+        field["field"]
+        for field, error in zip(fields, errors, strict=True)
+        if error["type"] == "extra_forbidden"
+    ]
+    if unknown:
+        raise UnknownFields(f"Unknown field: {', '.join(unknown)}.", fields)
+    first = fields[0]
+    raise InvalidFields(f"{first['field']}: {first['message']}.", fields)
+
+
+def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: str | None) -> StoredRequest:
+    """Validate a request, look its video up, and store it; the caller then sees that it is started.
+
+    The same video (address and ETag) and options give the same job, and so does the same
+    idempotency key with the same body. A job that failed or was cancelled is opened again.
+
+    Raises what the checks find: InvalidRequest and its kin, BadUrl, HostNotAllowed, UnknownModel,
+    BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict, StorageUnavailable.
+    """
+    request = parse_request(body)
+    url, sas = split_secret(request.video)
+    source = parse_source(request.video, settings)
+    chosen_models(settings, request)
+    profile = load_profile(settings.models_dir, request.profile)
+    if unknown := sorted(set(request.cut.thresholds) - {rule.label for rule in profile.rules}):
+        raise InvalidRequest(f"cut.thresholds: the profile {profile.name} has no label {', '.join(unknown)}.")
+    facts = look_up(open_source(source, sas, settings))
+    if facts.length_bytes > settings.max_video_bytes:
+        raise VideoTooLarge(
+            f"The video has {facts.length_bytes} bytes; the limit is {settings.max_video_bytes}."
+        )
+
+    request = request.model_copy(update={"video": url})
+    canonical = json.dumps(request.model_dump(mode="json"), sort_keys=True)
+    if idempotency_key:
+        job = names.digest_id("key", idempotency_key)
+    else:
+        job = names.digest_id("request", facts.etag, canonical)
+    stored = StoredRequest(
+        job=job,
+        request=request,
+        fingerprint=hashlib.sha256(canonical.encode()).hexdigest(),
+        etag=facts.etag,
+        length_bytes=facts.length_bytes,
+        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+    )
+    found = store.find(names.request_path(job))
+    there = StoredRequest.model_validate_json(found) if found else None
+    if there and there.fingerprint != stored.fingerprint:
+        raise IdempotencyConflict("This Idempotency-Key was used with another request.")
+    end = find_end(store, job) if there else None
+    if there and end and end.state not in (State.FAILED, State.CANCELLED):
+        return there
+    # The secret first: once the request is there, an activity may read the video.
+    if sas:
+        store.put(names.secret_path(job), sas.encode(), "text/plain")
+    if there and end:
+        return _reopen(store, stored, there.attempt + 1)
+    store.put_new(names.request_path(job), stored.model_dump_json().encode())
+    return there or stored
+
+
+def _reopen(store: BlobStore, stored: StoredRequest, attempt: int) -> StoredRequest:
+    """Forget how it ended; scores stay, so only what is missing is scored."""
+    again = stored.model_copy(update={"attempt": attempt})
+    store.put(names.request_path(stored.job), again.model_dump_json().encode())
+    for path in [*store.list(names.summaries_path(stored.job)), names.plan_path(stored.job)]:
+        store.delete(path)
+    store.delete(names.cancel_path(stored.job))
+    store.delete(names.end_path(stored.job))
+    return again
+
+
+def find_end(store: BlobStore, job: str) -> EndRecord | None:
+    found = store.find(names.end_path(job))
+    return EndRecord.model_validate_json(found) if found else None
+
+
+def find_request(store: BlobStore, job: str) -> StoredRequest:
+    """Raises JobNotFound."""
+    found = store.find(names.request_path(job)) if names.is_job_id(job) else None
+    if not found:
+        raise JobNotFound("There is no job with this id.")
+    return StoredRequest.model_validate_json(found)
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the durable instance says of a job that has not ended."""
+
+    runtime_status: str
+    custom: Mapping[str, Any]
+
+    @property
+    def broken(self) -> bool:
+        """The instance is over, yet no step wrote the job's last word."""
+        return self.runtime_status in ("Failed", "Terminated", "Canceled")
+
+
+def describe(settings: Settings, store: BlobStore, job: str, live: Live | None, now: datetime) -> JobStatus:
+    """The job's status from its stored records and, while it runs, its durable instance.
+
+    Raises JobNotFound.
+    """
+    stored = find_request(store, job)
+    end = find_end(store, job)
+    if end is None and live is not None and live.broken:
+        lost = ErrorBody(
+            code="internal",
+            message="The orchestration ended without a result.",
+            action="POST the job again; if it fails again, send the job id to the operator.",
+            retryable=True,
+        )
+        end = close_job(store, job, State.FAILED, lost)
+    if end is not None:
+        return JobStatus(
+            id=job,
+            name=stored.request.name,
+            state=end.state,
+            progress=_ended(end, store),
+            links={name: f"{_url(settings, job)}/files/{name}" for name in end.files},
+            error=end.error,
+        )
+    custom = live.custom if live else {}
+    return JobStatus(
+        id=job,
+        name=stored.request.name,
+        state=State(custom.get("state", State.QUEUED)),
+        progress=_running(store, job, custom, now),
+        links={},
+        error=None,
+    )
+
+
+def _url(settings: Settings, job: str) -> str:
+    return f"{settings.public_base_url.rstrip('/')}/api/jobs/{job}"
+
+
+def status_url(settings: Settings, job: str) -> str:
+    return _url(settings, job)
+
+
+def _ended(end: EndRecord, store: BlobStore) -> Progress:
+    complete = end.state in (State.COMPLETED, State.COMPLETED_WITH_GAPS)
+    done = end.total if complete else sum(1 for _ in store.list(names.summaries_path(end.job)))
+    return Progress(
+        done=done,
+        total=end.total,
+        fraction=1.0 if complete else min(1.0, done / end.total) if end.total else 0.0,
+        eta_s=None,
+        realtime_factor=round(end.media_s / end.wall_s, 2) if complete and end.wall_s else None,
+    )
+
+
+def _running(store: BlobStore, job: str, custom: Mapping[str, Any], now: datetime) -> Progress:
+    """Counts the units' summaries, which say more than the orchestrator: it only sees whole waves."""
+    total = int(custom.get("total", 0))
+    done = min(total, sum(1 for _ in store.list(names.summaries_path(job)))) if total else 0
+    elapsed_s = 0.0
+    if since := custom.get("since"):
+        elapsed_s = (now - datetime.fromisoformat(since)).total_seconds()
+    fraction = done / total if total else 0.0
+    known = done > 0 and elapsed_s > 0
+    return Progress(
+        done=done,
+        total=total,
+        fraction=fraction,
+        eta_s=round(elapsed_s * (total - done) / done, 1) if known else None,
+        realtime_factor=round(float(custom.get("media_s", 0)) * fraction / elapsed_s, 2) if known else None,
+    )
+
+
+def cancel(settings: Settings, store: BlobStore, job: str) -> tuple[EndRecord, bool]:
+    """(how the job ended, whether this call ended it). Running activities see the marker.
+
+    Raises JobNotFound.
+    """
+    find_request(store, job)
+    if end := find_end(store, job):
+        return end, False
+    store.put(names.cancel_path(job), b"")
+    return close_job(store, job, State.CANCELLED), True
+
+
+def result_file(store: BlobStore, job: str, name: str) -> tuple[bytes, str]:
+    """(content, media type) of a file that the job's links name. Raises JobNotFound, FileNotReady."""
+    find_request(store, job)
+    end = find_end(store, job)
+    if end is None or name not in end.files:
+        raise FileNotReady(f"The job has no file of this name{'' if end else ' yet'}.")
+    media_type = next(form.media_type for form in FORMATS.values() if form.file_name == name)
+    return store.get(names.file_path(job, name)), media_type

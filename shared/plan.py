@@ -1,0 +1,36 @@
+"""Split a video into segments (floor 2, pure)."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from fractions import Fraction
+
+Span = tuple[int, int | None]
+
+
+def segments(
+    planned_frames: int, rate: Fraction, segment_s: int, key_frames: Sequence[int] = ()
+) -> tuple[Span, ...]:
+    """Half-open spans of timeline frames that cover the video once, each about segment_s long.
+
+    Edges sit on key frames where one is nearer than half a segment, since decoding starts
+    there anyway; scores do not depend on where edges lie. The last span is open: it runs to
+    wherever decoding ends, so a container that understates its length loses nothing. A rest
+    shorter than half a segment joins the one before.
+    """
+    length = max(1, round(segment_s * rate))
+    count = max(1, (planned_frames + length // 2) // length)
+    edges = [0]
+    for index in range(1, count):
+        edge = _nearest(key_frames, index * length, within=(length - 1) // 2)
+        if edges[-1] < edge < planned_frames:
+            edges.append(edge)
+    return tuple(zip(edges, [*edges[1:], None], strict=True))
+
+
+def _nearest(key_frames: Sequence[int], target: int, within: int) -> int:
+    """The key frame nearest to target, the earlier of two; target itself where none is near."""
+    place = bisect_left(key_frames, target)
+    near = [key for key in key_frames[max(0, place - 1) : place + 1] if abs(key - target) <= within]
+    return min(near, key=lambda key: (abs(key - target), key), default=target)

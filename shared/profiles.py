@@ -1,0 +1,65 @@
+"""Profiles: which models a sport runs and what their tracks mean (floor 2).
+
+A profile is <models_dir>/profiles/<name>.json and nothing else: data, not code.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from shared.contracts import Profile
+from shared.errors import ModelRefused, UnknownModel
+
+
+def list_profiles(models_dir: Path) -> tuple[str, ...]:
+    """Names of the profiles that are there, sorted; they may still be invalid."""
+    return tuple(sorted(path.stem for path in (models_dir / "profiles").glob("*.json")))
+
+
+def load_profile(models_dir: Path, name: str) -> Profile:
+    """The profile called `name`.
+
+    Raises UnknownModel where there is none, and ModelRefused where the file does not
+    say something that can be spotted.
+    """
+    known = list_profiles(models_dir)
+    if name not in known:
+        raise UnknownModel(f"no profile {name!r}; there are: {', '.join(known) or 'none'}")
+    try:
+        profile = Profile.model_validate_json((models_dir / "profiles" / f"{name}.json").read_bytes())
+    except ValidationError as bad:
+        first = bad.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "file"
+        raise ModelRefused(f"profile {name}: {where}: {first['msg']}") from bad
+    if fault := _fault(profile, name):
+        raise ModelRefused(f"profile {name}: {fault}")
+    return profile
+
+
+def _fault(profile: Profile, name: str) -> str | None:
+    """What is wrong in a profile that is well formed."""
+    if profile.name != name:
+        return f"the file calls itself {profile.name!r}"
+    if profile.grid <= 0:
+        return "grid must be positive"
+    for kind, names in (
+        ("signal", [signal.name for signal in profile.signals]),
+        ("rule", [rule.label for rule in profile.rules]),
+    ):
+        if len(set(names)) != len(names):
+            return f"two {kind}s have the same name"
+    readers = [(signal.name, signal.model) for signal in profile.signals]
+    if profile.shots is not None:
+        readers.append(("shots", profile.shots.model))
+    for reader, model in readers:
+        if model not in profile.models:
+            return f"{reader} reads {model!r}, which is not among its models"
+    for signal in profile.signals:
+        if signal.low == signal.high:
+            return f"signal {signal.name}: low and high are the same"
+    for rule in profile.rules:
+        if not any(weight > 0 for weight in rule.weights.values()):
+            return f"rule {rule.label} has no positive weight"
+    return None

@@ -1,0 +1,202 @@
+"""Decoded pictures and sound -> score tracks on the global grid (floor 3).
+
+On a timeline of R frames per second, sample k of a model with rate r is the picture on screen
+at timeline frame floor(k * R / r): the last decoded one whose number is not above it. So VFR and
+holes are well defined. Sample k exists where that frame is not after the last decoded one; a
+window exists where all its samples do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from typing import Literal, Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.inference import Model, Windows, find_models, load_model, read_manifest
+from shared.tracks import Scores, Track
+
+__all__ = ["AudioScorer", "Model", "Picture", "PictureScorer", "find_models", "load_model", "read_manifest"]
+
+Image = npt.NDArray[np.uint8]
+
+
+class Picture(Protocol):
+    """One decoded frame."""
+
+    @property
+    def frame(self) -> int:
+        """Its number on the timeline."""
+
+    def image(
+        self,
+        width: int,
+        height: int,
+        colour: Literal["rgb", "bgr", "gray"],
+        fit: Literal["stretch", "letterbox"],
+    ) -> Image:
+        """Upright and resized by area: uint8 (height, width, 3), or (height, width) for gray."""
+
+
+class PictureScorer:
+    """Scores the windows of one segment: those whose anchor's frame lies in [start_frame, end_frame).
+
+    Push pictures in order, from the one on screen at `first_needed` (earlier ones do no harm) until
+    one with a number of at least `end_needed` was pushed or the video ends; then finish. Only
+    pictures that become a sample are converted, each once. Memory: one batch of windows.
+    """
+
+    first_needed: int
+    """The picture on screen at this timeline frame is the first that is needed."""
+    end_needed: int | None
+    """Once a picture with this number or a higher one was pushed, no more are needed."""
+
+    def __init__(self, model: Model, rate: Fraction, start_frame: int, end_frame: int | None) -> None:
+        """`rate`: frames per second of the timeline; end_frame None: to the end of the video."""
+        self._spec = model.manifest
+        self._grid = model.grid(rate)
+        # floor(anchor) lies in [start, end) where anchor itself does, since both are whole numbers.
+        self._first = self._grid.first_window_at(start_frame / rate)
+        self._end = None if end_frame is None else self._grid.first_window_at(end_frame / rate)
+        frames_per_sample = rate / self._grid.rate
+        self._step = (frames_per_sample.numerator, frames_per_sample.denominator)
+        self._next = self._first * self._spec.stride
+        if self._end is None:
+            self._end_sample = None
+        elif self._end > self._first:
+            self._end_sample = (self._end - 1) * self._spec.stride + self._spec.window
+        else:
+            self._end_sample = self._next
+        self.first_needed = self._frame_of(self._next)
+        self.end_needed = None if self._end_sample is None else self._frame_of(self._end_sample - 1) + 1
+        self._window = self._first
+        self._samples: dict[int, Image | None] = {}
+        self._held: Picture | None = None
+        self._held_image: Image | None = None
+        self._batcher = _Batcher(model, self._first)
+
+    def push(self, picture: Picture) -> None:
+        """Numbers must not fall; of two pictures with the same number the second counts.
+
+        Raises ValueError for a number that falls, ModelRefused for a score that is not finite.
+        """
+        if self._held is not None and picture.frame < self._held.frame:
+            raise ValueError(f"picture {picture.frame} came after picture {self._held.frame}")
+        self._take(picture.frame)
+        self._held, self._held_image = picture, None
+
+    def finish(self, last_frame: int | None) -> Track:
+        """The track of the windows this segment owns.
+
+        `last_frame`: the highest timeline frame decoded in the video where decoding reached its
+        end, else None. A track without windows starts at 0, so that it makes no other one longer.
+        A row is NaN where the picture on screen was never pushed.
+        """
+        if last_frame is not None:
+            self._take(last_frame + 1)
+        scores = self._batcher.finish()
+        return Track(self._grid, self._spec.output.labels, self._first if len(scores) else 0, scores)
+
+    def _frame_of(self, sample: int) -> int:
+        return sample * self._step[0] // self._step[1]
+
+    def _take(self, before: int) -> None:
+        """Every sample on screen before the timeline frame `before` shows the picture held."""
+        stride, window = self._spec.stride, self._spec.window
+        while (self._end_sample is None or self._next < self._end_sample) and self._frame_of(
+            self._next
+        ) < before:
+            if self._next % stride < window:  # else it lies between two windows
+                self._samples[self._next] = self._image()
+                self._emit()
+            self._next += 1
+
+    def _emit(self) -> None:
+        start = self._window * self._spec.stride
+        if self._next < start + self._spec.window - 1:
+            return
+        window = [self._samples[sample] for sample in range(start, start + self._spec.window)]
+        complete = [image for image in window if image is not None]
+        self._batcher.add(np.stack(complete) if len(complete) == len(window) else None)
+        self._window += 1
+        for sample in range(start, start + min(self._spec.stride, self._spec.window)):
+            del self._samples[sample]
+
+    def _image(self) -> Image | None:
+        if self._held_image is None and self._held is not None:
+            spec = self._spec.input
+            assert spec.width and spec.height and spec.colour  # the manifest of a picture model has them
+            self._held_image = self._held.image(spec.width, spec.height, spec.colour, spec.fit)
+        return self._held_image
+
+
+class AudioScorer:
+    """Scores the whole sound, pushed in chunks of any length. Memory: one batch and one overlap."""
+
+    def __init__(self, model: Model) -> None:
+        self._spec = model.manifest
+        self._grid = model.grid(Fraction(1))
+        self._batcher = _Batcher(model, 0)
+        self._rest = np.empty(0, np.float32)
+        self._skip = 0
+
+    def push(self, samples: npt.NDArray[np.float32]) -> None:
+        """Mono float32 (n,) at the manifest's rate, each chunk following the one before, from sample 0.
+
+        Nominal range [-1, 1]: what overshoots is clipped, NaN and infinity (broken float streams
+        hold them) become silence. Raises ModelRefused for a score that is not finite.
+        """
+        samples = np.where(np.isfinite(samples), samples, np.float32(0)).clip(-1, 1)
+        buffer = np.concatenate([self._rest, samples[self._skip :]])
+        self._skip = max(0, self._skip - len(samples))
+        start = 0
+        while start + self._spec.window <= len(buffer):
+            self._batcher.add(buffer[start : start + self._spec.window])
+            start += self._spec.stride
+        self._skip += max(0, start - len(buffer))  # a stride longer than the window
+        self._rest = buffer[start:].copy()
+
+    def finish(self) -> Track:
+        """The track of all complete windows; what is left over at the end has none."""
+        return Track(self._grid, self._spec.output.labels, 0, self._batcher.finish())
+
+
+class _Batcher:
+    """Collects consecutive windows into batches that begin at multiples of the batch size."""
+
+    def __init__(self, model: Model, first: int) -> None:
+        self._model = model
+        self._first = first
+        self._windows: list[Windows | None] = []
+        self._scores: list[Scores] = []
+
+    def add(self, window: Windows | None) -> None:
+        """None: a window that cannot be scored, a row of NaN."""
+        self._windows.append(window)
+        if (self._first + len(self._windows)) % self._model.manifest.batch == 0:
+            self._flush()
+
+    def finish(self) -> Scores:
+        self._flush()
+        return np.concatenate(
+            [np.empty((0, len(self._model.manifest.output.labels)), np.float32), *self._scores]
+        )
+
+    def _flush(self) -> None:
+        if not self._windows:
+            return
+        scored = [window for window in self._windows if window is not None]
+        if scored:
+            empty = np.zeros_like(scored[0])
+            batch = np.stack([empty if window is None else window for window in self._windows])
+            scores = self._model.score(batch, self._first)
+            scores[[window is None for window in self._windows]] = np.nan
+        else:
+            scores = np.full(
+                (len(self._windows), len(self._model.manifest.output.labels)), np.nan, np.float32
+            )
+        self._scores.append(scores)
+        self._first += len(self._windows)
+        self._windows = []

@@ -1,0 +1,136 @@
+"""Tracks -> signals: each model's column on one grid, made comparable, 0 to 1 (floor 2, pure).
+
+All arrays are float64 of shape (points,); point k lies at k / grid seconds. NaN means that
+nothing is known there, and stays NaN through every step: no step fills a gap.
+"""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil, floor, lcm
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.contracts import Signal
+from shared.errors import ModelRefused
+from shared.tracks import Track
+
+Values = npt.NDArray[np.float64]
+Indices = npt.NDArray[np.int64]
+
+MAD_TO_SIGMA = 1.4826
+"""1 / Phi^-1(3/4): makes the median absolute deviation of a normal sample its standard deviation."""
+
+_BLOCK = 4096
+"""Rows of windows sorted at a time: bounds memory at any length, changes no value."""
+
+
+def point_count(duration_frames: int, rate: Fraction, grid: Fraction) -> int:
+    """Points k = 0, 1, ... with k / grid before the end of duration_frames at rate."""
+    return ceil(duration_frames * grid / rate)
+
+
+def signal_values(signal: Signal, track: Track, grid: Fraction, points: int) -> Values:
+    """One signal on the grid: transform, smooth, map low..high to 0..1 and clip.
+
+    Windows reach baseline_s / 2 and smooth_s / 2 to either side, and are clipped at the ends.
+    Raises ModelRefused where the track has no column of the signal's label.
+    """
+    values = on_grid(track, column_of(track, signal.label, f"signal {signal.name}"), grid, points)
+    if signal.transform == "baseline":
+        values = robust_z(values, _reach(signal.baseline_s, grid), signal.floor)
+    values = moving_mean(values, _reach(signal.smooth_s, grid))
+    return np.clip((values - signal.low) / (signal.high - signal.low), 0.0, 1.0)
+
+
+def column_of(track: Track, label: str, reader: str) -> int:
+    if label not in track.labels:
+        raise ModelRefused(f"{reader} reads {label!r}; its model gives {', '.join(track.labels)}")
+    return track.labels.index(label)
+
+
+def on_grid(track: Track, column: int, grid: Fraction, points: int) -> Values:
+    """A column at the points: the mean of the windows whose anchors lie in the point's cell.
+
+    The cell is centred, [k / grid - w / 2, k / grid + w / 2), and w is the longer of 1 / grid and
+    the track's hop. So a fine track is averaged, and a coarse one gives each point its nearest
+    window (the earlier of two as near), never one that is further away than half a hop. A cell
+    without a finite score is NaN. Cells are found in integers, so no rounding moves a window.
+    """
+    rate, stride = track.grid.rate, track.grid.stride
+    half = max(1 / grid, stride / rate) / 2
+    step = rate / (grid * stride)
+    first = _ceil_line(step, (-half * rate - track.grid.anchor) / stride, points)
+    end = _ceil_line(step, (half * rate - track.grid.anchor) / stride, points)
+    if points == 0 or len(track.scores) == 0:
+        return np.full(points, np.nan)
+    window = first[:, None] + np.arange(int((end - first).max()))
+    held = (window < end[:, None]) & (window >= track.first) & (window < track.end)
+    scores = track.scores[:, column].astype(np.float64)
+    scores[~np.isfinite(scores)] = np.nan
+    return _mean(np.where(held, scores[np.clip(window - track.first, 0, len(scores) - 1)], np.nan))
+
+
+def robust_z(values: Values, reach: int, floor_: float) -> Values:
+    """(x - median) / max(1.4826 * MAD, floor_) over the points no further than `reach` away.
+
+    The Hampel identifier: Hampel, "The influence curve and its role in robust estimation",
+    JASA 69 (1974) 383-393; Davies and Gather, "The identification of multiple outliers",
+    JASA 88 (1993) 782-792. Median and MAD stay put until half of the window is
+    unusual, so an event does not raise the baseline that it is held against.
+    """
+    if len(values) == 0:
+        return values
+    windows = _windows(values, reach)
+    z = np.empty_like(values)
+    for start in range(0, len(values), _BLOCK):
+        rows = windows[start : start + _BLOCK]
+        median = _median(rows)
+        mad = _median(np.abs(rows - median[:, None]))
+        z[start : start + _BLOCK] = (values[start : start + _BLOCK] - median) / np.maximum(
+            MAD_TO_SIGMA * mad, floor_
+        )
+    return z
+
+
+def moving_mean(values: Values, reach: int) -> Values:
+    """Mean of the points no further than `reach` away that are there; NaN stays NaN."""
+    if reach == 0 or len(values) == 0:
+        return values
+    return np.where(np.isnan(values), np.nan, _mean(_windows(values, reach)))
+
+
+def _reach(seconds: Decimal, grid: Fraction) -> int:
+    return floor(Fraction(seconds) * grid / 2)
+
+
+def _windows(values: Values, reach: int) -> Values:
+    """(points, 2 * reach + 1), NaN beyond the ends: a view, no copy."""
+    return np.lib.stride_tricks.sliding_window_view(
+        np.pad(values, reach, constant_values=np.nan), 2 * reach + 1
+    )
+
+
+def _mean(rows: Values) -> Values:
+    """Mean of each row's numbers; NaN for a row of NaN, without numpy's warning."""
+    there = ~np.isnan(rows)
+    count = there.sum(axis=1)
+    total = np.where(there, rows, 0.0).sum(axis=1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
+
+
+def _median(rows: Values) -> Values:
+    """Median of each row's numbers; NaN for a row of NaN. np.nanmedian takes longer, and warns."""
+    ordered = np.sort(rows, axis=1)  # NaN goes last
+    count = (~np.isnan(rows)).sum(axis=1)
+    row = np.arange(len(rows))
+    return np.asarray((ordered[row, (count - 1) // 2] + ordered[row, count // 2]) / 2)
+
+
+def _ceil_line(step: Fraction, offset: Fraction, points: int) -> Indices:
+    """ceil(step * k + offset) for k = 0 .. points - 1, exactly."""
+    whole = lcm(step.denominator, offset.denominator)
+    line = np.arange(points, dtype=np.int64) * int(step * whole) + int(offset * whole)
+    return -(-line // whole)

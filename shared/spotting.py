@@ -1,0 +1,221 @@
+"""Signals -> fused scores -> peaks -> events, and shot changes (floor 2, pure).
+
+Excitement as a weighted sum of sound and motion against their own baseline follows Hanjalic,
+"Adaptive extraction of highlights from a sport video based on excitement modeling", IEEE
+Trans. Multimedia 7 (2005) 1114-1122. Everything is float64 in a fixed order: the same tracks
+give the same events.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from fractions import Fraction
+from math import ceil, floor
+from typing import NamedTuple
+
+import numpy as np
+
+from shared.contracts import Event, Evidence, LabelRule, Profile, ShotRule, Signal
+from shared.signals import Indices, Values, column_of, point_count, signal_values
+from shared.tracks import Track
+
+DIGITS = 6
+"""Scores are rounded before they are compared, so what is printed is what was decided."""
+
+
+class Fused(NamedTuple):
+    """One rule's score on the grid, NaN where it cannot be told, and what stands behind it."""
+
+    score: Values
+    support: Values
+    """Share of the rule's positive weight that is present, 0 to 1."""
+
+
+class Run(NamedTuple):
+    """Points [start, end) at or above the release, and the first highest of them."""
+
+    start: int
+    peak: int
+    end: int
+
+
+def spot(
+    profile: Profile,
+    tracks: Mapping[str, Track],
+    rate: Fraction,
+    duration_frames: int,
+    thresholds: Mapping[str, float],
+) -> tuple[Event, ...]:
+    """The events of every rule, ordered by anchor, then label.
+
+    tracks: by model name; a model that is not there drops out. rate: frames per second.
+    thresholds: by label, instead of the rule's own. Every event has
+    0 <= start_frame <= anchor_frame < end_frame <= duration_frames.
+    Raises ModelRefused where a track lacks the label that a signal reads.
+    """
+    points = point_count(duration_frames, rate, profile.grid)
+    signals = [
+        (signal, signal_values(signal, tracks[signal.model], profile.grid, points))
+        for signal in profile.signals
+        if signal.model in tracks
+    ]
+    events = [
+        event
+        for rule in profile.rules
+        for event in _spot_rule(rule, signals, profile.grid, rate, duration_frames, thresholds)
+    ]
+    return tuple(sorted(events, key=lambda event: (event.anchor_frame, event.label)))
+
+
+def _spot_rule(
+    rule: LabelRule,
+    signals: list[tuple[Signal, Values]],
+    grid: Fraction,
+    rate: Fraction,
+    duration_frames: int,
+    thresholds: Mapping[str, float],
+) -> list[Event]:
+    heard = [(signal, values) for signal, values in signals if rule.weights.get(signal.name)]
+    if not heard:
+        return []
+    score, support = fuse(rule, heard)
+    runs = find_runs(score, thresholds.get(rule.label, rule.threshold), rule.release)
+    peaks = np.array([run.peak for run in runs], np.int64)
+    kept = suppress(peaks, score[peaks], _points(rule.min_gap_s, grid))
+    longest = max(1, floor(Fraction(rule.max_span_s) * grid))
+
+    def frame(point: int) -> int:
+        return floor(point * rate / grid)
+
+    events = []
+    for run in (_limited(runs[index], longest) for index in kept):
+        anchor = frame(run.peak)
+        events.append(
+            Event(
+                label=rule.label,
+                anchor_frame=anchor,
+                anchor_s=anchor / rate,
+                start_frame=frame(run.start),
+                # A grid finer than the frames could end the span on the anchor's own frame.
+                end_frame=min(duration_frames, max(frame(run.end), anchor + 1)),
+                confidence=round(float(score[run.peak] * support[run.peak]), DIGITS),
+                evidence=_evidence(rule, heard, run.peak),
+            )
+        )
+    return events
+
+
+def fuse(rule: LabelRule, signals: Iterable[tuple[Signal, Values]]) -> Fused:
+    """Late fusion by a weighted sum over the signals present at each point, clipped to [0, 1].
+
+    score = sum(weight * signal) / sum(|weight|), the sum rule of Kittler et al., "On combining
+    classifiers", IEEE Trans. PAMI 20 (1998) 226-239. A signal that is NaN drops out and the
+    weights renormalise. Two guards keep that honest:
+
+    - A quorum. A point where less than half of the positive weight that this video offers
+      anywhere is present has no score: the picture alone does not spot inside a gap of the sound.
+    - Support. An event's confidence is its score times the share of the rule's whole positive
+      weight that was present, as if what was not heard had said nothing. So a video without
+      sound is spotted by its motion, and no event in it can look sure. Thresholds ask the score.
+    """
+    weighted = [(rule.weights[signal.name], values) for signal, values in signals]
+    weights = np.array([weight for weight, _ in weighted])[:, None]
+    values = np.stack([values for _, values in weighted])
+    present = ~np.isnan(values)
+    positive = np.maximum(weights, 0.0)
+    backing = (positive * present).sum(axis=0)
+    offered = (positive * present.any(axis=1, keepdims=True)).sum()
+    quorum = (backing > 0) & (2 * backing >= offered)
+    total = (np.abs(weights) * present).sum(axis=0)
+    score = (weights * np.where(present, values, 0.0)).sum(axis=0) / np.where(quorum, total, 1.0)
+    whole = sum(sorted(weight for weight in rule.weights.values() if weight > 0))
+    return Fused(
+        np.where(quorum, np.round(np.clip(score, 0.0, 1.0), DIGITS), np.nan),
+        np.minimum(backing / whole, 1.0) if whole else backing,
+    )
+
+
+def find_runs(score: Values, threshold: float, release: float) -> list[Run]:
+    """Maximal runs at or above the release that reach the threshold: hysteresis with two
+    thresholds, as in Canny, IEEE Trans. PAMI 8 (1986) 679-698. NaN ends a run. A threshold
+    below the release lowers the release with it.
+    """
+    above = np.concatenate([[False], score >= min(release, threshold), [False]])
+    edges = np.flatnonzero(above[1:] != above[:-1]).reshape(-1, 2)
+    runs = (Run(int(a), int(a + np.argmax(score[a:b])), int(b)) for a, b in edges)
+    return [run for run in runs if score[run.peak] >= threshold]
+
+
+def suppress(places: Indices, scores: Values, distance: int) -> list[int]:
+    """Non-maximum suppression: indices of the places that stay, ascending.
+
+    From the highest down, a place stays if every one that stays already is at least `distance`
+    away; of two as high the earlier goes first. Greedy, as in Neubeck and Van Gool, "Efficient
+    non-maximum suppression", ICPR 2006.
+    """
+    free = np.ones(len(places), bool)
+    kept = []
+    for index in np.lexsort((places, -scores)):
+        if free[index]:
+            kept.append(int(index))
+            free &= np.abs(places - places[index]) >= distance
+    return sorted(kept)
+
+
+def _limited(run: Run, longest: int) -> Run:
+    """The run cut to `longest` points, as nearly centred on its peak as the run allows."""
+    if run.end - run.start <= longest:
+        return run
+    start = min(max(run.start, run.peak - longest // 2), run.end - longest)
+    return Run(start, run.peak, start + longest)
+
+
+def _evidence(rule: LabelRule, signals: Iterable[tuple[Signal, Values]], point: int) -> tuple[Evidence, ...]:
+    """What each signal that is present said at the point, the strongest in favour first."""
+    said = [
+        Evidence(
+            model=signal.model,
+            signal=signal.name,
+            value=round(float(values[point]), DIGITS),
+            weight=rule.weights[signal.name],
+        )
+        for signal, values in signals
+        if not np.isnan(values[point])
+    ]
+    return tuple(sorted(said, key=lambda item: (-item.weight * item.value, item.signal)))
+
+
+def _points(seconds: Decimal, per_second: Fraction) -> int:
+    """Fewest points that span at least `seconds`."""
+    return ceil(Fraction(seconds) * per_second)
+
+
+def shot_changes(
+    rule: ShotRule | None, tracks: Mapping[str, Track], rate: Fraction, duration_frames: int
+) -> tuple[int, ...]:
+    """Timeline frames that begin a new shot, ascending.
+
+    A change is a local maximum of the pair model at or above the threshold (of a plateau the
+    first window), thinned by min_gap_s, the highest first. Its frame is the one on the screen at the
+    anchor sample: floor(sample * rate / the model's rate). None where the model did not run.
+    Raises ModelRefused where the track lacks the rule's label.
+    """
+    if rule is None or rule.model not in tracks:
+        return ()
+    track = tracks[rule.model]
+    scores = track.scores[:, column_of(track, rule.label, "shots")].astype(np.float64)
+    maxima = local_maxima(scores)
+    maxima = maxima[scores[maxima] >= rule.threshold]
+    hops_per_second = track.grid.rate / track.grid.stride
+    kept = suppress(maxima, scores[maxima], _points(rule.min_gap_s, hops_per_second))
+    frames = {floor(track.grid.anchor_s(track.first + int(maxima[index])) * rate) for index in kept}
+    return tuple(sorted(frame for frame in frames if frame < duration_frames))
+
+
+def local_maxima(values: Values) -> Indices:
+    """Indices of the values above both neighbours, of a plateau the first; NaN is below all."""
+    level = np.concatenate([[-np.inf], np.where(np.isnan(values), -np.inf, values), [-np.inf]])
+    steps = np.flatnonzero(level[1:] != level[:-1])
+    rises = level[steps + 1] > level[steps]
+    return np.asarray(steps[:-1][rises[:-1] & ~rises[1:]], np.int64)

@@ -1,0 +1,314 @@
+"""What the activities do, as plain functions of (settings, store, job) (floor 4).
+
+Each is idempotent: its output lies under a path that its input determines, it looks there
+before it works, and writes whole. Failures are MatchcutError; activities/ turns them into records.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from shared import names
+from shared.contracts import (
+    EndRecord,
+    ErrorBody,
+    JobRequest,
+    ModelManifest,
+    ModelRef,
+    Plan,
+    SpanFacts,
+    State,
+    StoredRequest,
+    Unit,
+    UnitSummary,
+    VideoInfo,
+    fraction_text,
+)
+from shared.errors import Cancelled, ModelRefused, UnknownModel, VideoTooLong
+from shared.media import Pictures, probe, sound
+from shared.plan import segments
+from shared.profiles import load_profile
+from shared.scorer import AudioScorer, PictureScorer, find_models, load_model
+from shared.settings import Settings
+from shared.storage import BlobFacts, BlobReader, BlobStore, open_source, parse_source
+from shared.tracks import Track, to_npz
+
+PREPROCESSING = "1"
+"""Raise it when decoding, resizing or the sample grid changes: old scores are not reused then."""
+_LOOK_FOR_CANCEL_FRAMES = 250
+
+
+@dataclass
+class Meter:
+    """CPU and wall seconds of a step; one process runs one step at a time."""
+
+    cpu_s: float = 0.0
+    wall_s: float = 0.0
+
+
+@contextmanager
+def metered() -> Iterator[Meter]:
+    meter = Meter()
+    cpu, wall = time.process_time(), time.monotonic()
+    try:
+        yield meter
+    finally:
+        meter.cpu_s, meter.wall_s = time.process_time() - cpu, time.monotonic() - wall
+
+
+def load_request(store: BlobStore, job: str) -> StoredRequest:
+    return StoredRequest.model_validate_json(store.get(names.request_path(job)))
+
+
+def load_plan(store: BlobStore, job: str) -> Plan:
+    return Plan.model_validate_json(store.get(names.plan_path(job)))
+
+
+def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> BlobReader:
+    """The job's video, at the version it had when it was accepted."""
+    sas = (store.find(names.secret_path(stored.job)) or b"").decode()
+    source = parse_source(stored.request.video, settings)
+    facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
+    return BlobReader(open_source(source, sas, settings), facts)
+
+
+# ---------------------------------------------------------------- plan
+
+
+def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
+    """Look into the video and write plan.json.
+
+    Raises NotAVideo, NoVideoStream, VideoTooLong, UnknownModel, or what storage says.
+    """
+    if found := store.find(names.plan_path(job)):
+        return Plan.model_validate_json(found)
+    stored = load_request(store, job)
+    with metered() as meter:
+        models = chosen_models(settings, stored.request)
+        reader = open_video(settings, store, stored)
+        found_video = probe(reader, stored.etag, stored.length_bytes)
+    info = found_video.info
+    if info.planned_frames > settings.max_video_s * info.rate:
+        lasts_s = float(info.planned_frames / info.rate)
+        raise VideoTooLong(f"The video lasts {lasts_s:.0f} s; the limit is {settings.max_video_s} s.")
+    plan = Plan(
+        job=job,
+        video=info,
+        profile=stored.request.profile,
+        models=tuple(
+            ModelRef(name=name, version=manifest.version, digest=manifest.digest)
+            for name, manifest in models.items()
+        ),
+        units=_units(info, models, stored.request.segment_s or settings.segment_s, found_video.key_frames),
+        bytes_read=reader.bytes_read,
+        cpu_s=meter.cpu_s,
+        wall_s=meter.wall_s,
+    )
+    store.put(names.plan_path(job), plan.model_dump_json().encode())
+    return plan
+
+
+def chosen_models(settings: Settings, request: JobRequest) -> dict[str, ModelManifest]:
+    """The manifests that a request asks for, by name: its own list, else its profile's.
+
+    Raises UnknownModel for a profile or model that is not there.
+    """
+    there = find_models(settings.models_dir)
+    wanted = request.models or load_profile(settings.models_dir, request.profile).models
+    if missing := sorted(set(wanted) - set(there)):
+        raise UnknownModel(f"There is no model {', '.join(missing)}; there are {', '.join(there)}.")
+    return {name: there[name] for name in sorted(set(wanted))}
+
+
+def _units(
+    info: VideoInfo, models: dict[str, ModelManifest], segment_s: int, key_frames: Sequence[int]
+) -> tuple[Unit, ...]:
+    """The sound first, since it is the longest unit, then the segments of the picture."""
+    units: list[Unit] = []
+    audio = tuple(name for name, manifest in models.items() if manifest.kind == "audio")
+    if audio and info.audio_stream is not None:
+        units.append(Unit(index=0, kind="audio", start_frame=0, end_frame=None, models=audio))
+    pictures = tuple(name for name, manifest in models.items() if manifest.kind != "audio")
+    for start, end in segments(info.planned_frames, info.rate, segment_s, key_frames):
+        units.append(Unit(index=len(units), kind="video", start_frame=start, end_frame=end, models=pictures))
+    return tuple(units)
+
+
+# ---------------------------------------------------------------- score
+
+
+def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> UnitSummary:
+    """Score one unit: decode once, feed every model whose scores are not there yet.
+
+    A model that is refused (digest, shapes, golden sample, NaN) is left out and named in the
+    summary; the others go on. Raises Cancelled, or what storage says.
+    """
+    plan = load_plan(store, job)
+    unit = plan.units[index]
+    digests = {ref.name: ref.digest for ref in plan.models}
+    keys = {name: _score_key(plan.video, unit, digests[name]) for name in unit.models}
+    facts_key = _score_key(plan.video, unit, "facts")
+    reader: BlobReader | None = None
+    refused: dict[str, str] = {}
+    with metered() as meter:
+        facts_found = store.find(names.facts_path(facts_key))
+        missing = [name for name, key in keys.items() if not store.exists(names.score_path(key))]
+        if facts_found is None or missing:
+            _stop_if_cancelled(store, job)
+            reader = open_video(settings, store, load_request(store, job))
+            facts, tracks, refused = _score(settings, store, job, plan.video, unit, missing, reader)
+            for name, track in tracks.items():
+                store.put(names.score_path(keys[name]), to_npz(track), "application/octet-stream")
+            # Last, so that facts without scores never look like a finished unit.
+            store.put(names.facts_path(facts_key), facts.model_dump_json().encode())
+        else:
+            facts = SpanFacts.model_validate_json(facts_found)
+    summary = UnitSummary(
+        unit=index,
+        facts=facts,
+        scores={name: key for name, key in keys.items() if name not in refused},
+        refused=refused,
+        cached=reader is None,
+        bytes_read=reader.bytes_read if reader else 0,
+        cpu_s=meter.cpu_s,
+        wall_s=meter.wall_s,
+    )
+    store.put(names.summary_path(job, index), summary.model_dump_json().encode())
+    return summary
+
+
+def _score_key(video: VideoInfo, unit: Unit, what: str) -> str:
+    """Video identity | model digest | pre-processing version | span: the same is never scored twice."""
+    return names.score_key(
+        (
+            video.etag,
+            str(video.length_bytes),
+            what,
+            PREPROCESSING,
+            unit.kind,
+            fraction_text(video.rate),
+            str(unit.start_frame),
+            str(unit.end_frame),
+        )
+    )
+
+
+def _stop_if_cancelled(store: BlobStore, job: str) -> None:
+    if store.exists(names.cancel_path(job)):
+        raise Cancelled("The job was cancelled.")
+
+
+def _score(
+    settings: Settings,
+    store: BlobStore,
+    job: str,
+    video: VideoInfo,
+    unit: Unit,
+    model_names: Sequence[str],
+    reader: BlobReader,
+) -> tuple[SpanFacts, dict[str, Track], dict[str, str]]:
+    """(facts, tracks by model, why models were refused)."""
+    refused: dict[str, str] = {}
+    models = {}
+    for name in model_names:
+        try:
+            models[name] = load_model(settings.models_dir / name, settings.ort_threads)
+        except ModelRefused as failure:
+            refused[name] = failure.message
+    if unit.kind == "audio":
+        tracks: dict[str, Track] = {}
+        for name, model in models.items():
+            audio = AudioScorer(model)
+            try:
+                for count, chunk in enumerate(sound(reader, video, int(model.grid(video.rate).rate))):
+                    if count % 10_000 == 0:
+                        _stop_if_cancelled(store, job)
+                    audio.push(chunk)
+                tracks[name] = audio.finish()
+            except ModelRefused as failure:
+                refused[name] = failure.message
+        return SpanFacts(frames=0, last_frame=None, decode_errors=0), tracks, refused
+    scorers = {
+        name: PictureScorer(model, video.rate, unit.start_frame, unit.end_frame)
+        for name, model in models.items()
+    }
+    facts, last_of_video = _feed(store, job, video, unit, scorers, refused, reader)
+    tracks = {}
+    for name, scorer in scorers.items():
+        if name not in refused:
+            try:
+                tracks[name] = scorer.finish(last_of_video)
+            except ModelRefused as failure:
+                refused[name] = failure.message
+    return facts, tracks, refused
+
+
+def _feed(
+    store: BlobStore,
+    job: str,
+    video: VideoInfo,
+    unit: Unit,
+    scorers: dict[str, PictureScorer],
+    refused: dict[str, str],
+    reader: BlobReader,
+) -> tuple[SpanFacts, int | None]:
+    """Decode the core and its halo once, for all; the last frame of the video where its end was reached."""
+    first_needed = min([unit.start_frame, *(scorer.first_needed for scorer in scorers.values())])
+    ends = [unit.end_frame, *(scorer.end_needed for scorer in scorers.values())]
+    needed = [end for end in ends if end is not None]
+    end_needed = max(needed) if len(needed) == len(ends) else None
+    pictures = Pictures(reader, video, first_needed)
+    frames, last_in_core, last = 0, None, None
+    for count, picture in enumerate(pictures):
+        if count % _LOOK_FOR_CANCEL_FRAMES == 0:
+            _stop_if_cancelled(store, job)
+        last = picture.frame
+        if picture.frame >= unit.start_frame and (unit.end_frame is None or picture.frame < unit.end_frame):
+            frames += 1
+            last_in_core = picture.frame
+        for name, scorer in scorers.items():
+            if name not in refused:
+                try:
+                    scorer.push(picture)
+                except ModelRefused as failure:
+                    refused[name] = failure.message
+        if end_needed is not None and picture.frame >= end_needed:
+            break
+    facts = SpanFacts(frames=frames, last_frame=last_in_core, decode_errors=len(pictures.errors))
+    return facts, last if pictures.ended else None
+
+
+# ---------------------------------------------------------------- close
+
+
+def close_job(
+    store: BlobStore,
+    job: str,
+    state: State,
+    error: ErrorBody | None = None,
+    files: Sequence[str] = (),
+) -> EndRecord:
+    """Write the job's last word, once, and forget its secret. A second call changes nothing."""
+    stored = load_request(store, job)
+    plan = store.find(names.plan_path(job))
+    units = media_s = 0.0
+    if plan:
+        planned = Plan.model_validate_json(plan)
+        units, media_s = len(planned.units), float(planned.video.planned_frames / planned.video.rate)
+    end = EndRecord(
+        job=job,
+        state=state,
+        files=tuple(files),
+        error=error,
+        total=int(units),
+        media_s=media_s,
+        wall_s=max(0.0, time.time() - datetime.fromisoformat(stored.created).timestamp()),
+    )
+    if not store.put_new(names.end_path(job), end.model_dump_json().encode()):
+        end = EndRecord.model_validate_json(store.get(names.end_path(job)))
+    store.delete(names.secret_path(job))
+    return end

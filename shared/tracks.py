@@ -1,0 +1,99 @@
+"""Score tracks: one model's scores on its global grid (floor 2, pure)."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+import numpy as np
+import numpy.typing as npt
+
+Scores = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Grid:
+    """Where a model's windows lie: window j's anchor is sample j * stride + anchor, at rate."""
+
+    rate: Fraction
+    window: int
+    stride: int
+    anchor: int
+
+    def anchor_s(self, window: int) -> Fraction:
+        """Seconds from the start of the timeline to the anchor of a window."""
+        return Fraction(window * self.stride + self.anchor) / self.rate
+
+    def first_window_at(self, time_s: Fraction) -> int:
+        """Lowest window whose anchor is at or after time_s (never below 0)."""
+        return max(0, ceil((time_s * self.rate - self.anchor) / self.stride))
+
+
+@dataclass(frozen=True)
+class Track:
+    """float32 (n_windows, n_classes) for windows [first, first + n); NaN rows are gaps."""
+
+    grid: Grid
+    labels: tuple[str, ...]
+    first: int
+    scores: Scores
+
+    @property
+    def end(self) -> int:
+        return self.first + len(self.scores)
+
+
+def stitch(parts: Sequence[Track]) -> Track:
+    """Join the parts of one model into one track from window 0; what no part covers is NaN.
+
+    The parts come from one model and do not overlap: a window has one owner.
+    Raises ValueError where they do overlap or disagree about grid or labels.
+    """
+    grid, labels = parts[0].grid, parts[0].labels
+    end = max(part.end for part in parts)
+    scores = np.full((end, len(labels)), np.nan, np.float32)
+    taken = np.zeros(end, bool)
+    for part in parts:
+        if part.grid != grid or part.labels != labels:
+            raise ValueError("tracks of different models cannot be joined")
+        if taken[part.first : part.end].any():
+            raise ValueError("two parts hold the same window")
+        scores[part.first : part.end] = part.scores
+        taken[part.first : part.end] = True
+    return Track(grid, labels, 0, scores)
+
+
+def to_npz(track: Track) -> bytes:
+    """The same track gives the same bytes (numpy writes fixed dates into the archive)."""
+    out = io.BytesIO()
+    np.savez(
+        out,
+        scores=track.scores,
+        first=np.int64(track.first),
+        labels=np.array(track.labels),
+        grid=np.array(
+            [
+                track.grid.rate.numerator,
+                track.grid.rate.denominator,
+                track.grid.window,
+                track.grid.stride,
+                track.grid.anchor,
+            ],
+            np.int64,
+        ),
+    )
+    return out.getvalue()
+
+
+def from_npz(data: bytes) -> Track:
+    with np.load(io.BytesIO(data), allow_pickle=False) as archive:
+        num, den, window, stride, anchor = (int(x) for x in archive["grid"])
+        return Track(
+            grid=Grid(Fraction(num, den), window, stride, anchor),
+            labels=tuple(str(label) for label in archive["labels"]),
+            first=int(archive["first"]),
+            scores=archive["scores"].astype(np.float32, copy=False),
+        )
