@@ -1,0 +1,52 @@
+# Everything a newcomer needs: `make demo`, `make test`. Each target sets up what it uses.
+PYTHON ?= python3
+BIN := .venv/bin
+SETUP := $(BIN)/.dev
+
+.PHONY: demo host test lint setup k8s-check worker-check models replay-bench clean
+
+# An empty value is the same as none: VIDEO= OUT= SEGMENT_S= WORKERS= PORT= AZURITE_PORT=
+demo: $(BIN)/.local
+	@$(BIN)/python -m client demo --video "$(VIDEO)" --out "$(OUT)" --segment-s "$(SEGMENT_S)" --workers "$(WORKERS)"
+
+host: $(BIN)/.local
+	@exec $(BIN)/python -m infra.local host $(if $(PORT),--port $(PORT)) $(if $(AZURITE_PORT),--azurite-port $(AZURITE_PORT))
+
+test: $(BIN)/.dev lint k8s-check
+	$(BIN)/python -m pytest -q
+
+lint: $(BIN)/.dev
+	$(BIN)/ruff format --check -q .
+	$(BIN)/ruff check -q .
+	$(BIN)/mypy
+
+k8s-check: $(BIN)/.dev
+	$(BIN)/python -m infra.k8s.check
+
+worker-check: $(BIN)/.dev
+	$(BIN)/python -m infra.worker_check
+
+models: $(BIN)/.dev
+	$(BIN)/python -m models.export
+
+replay-bench: $(BIN)/.dev
+	$(BIN)/python -m bench.replay
+
+setup: $(BIN)/.dev
+
+# The stamps hang on the requirements, so a second run starts at once and a changed pin is installed.
+$(BIN)/.local: requirements.txt requirements-local.txt
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "matchcut needs Python 3.11, 3.12 or 3.13; set PYTHON=")'
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "Installing what the demo needs (the first time takes a minute) ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-local.txt
+	@$(BIN)/python -m infra.local setup
+	@touch $@
+
+$(BIN)/.dev: $(BIN)/.local requirements-dev.txt
+	@echo "Installing what the tests need ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+clean:
+	rm -rf .venv .venv-worker .tools .run out

@@ -1,0 +1,200 @@
+"""The orchestration, replayed through the SDK with synthetic histories."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from shared import names
+from shared.errors import BlobNotFound, NotAVideo, StorageUnavailable
+from tests.replay.history import Crash, Replay, Stop
+
+JOB = "m-0123"
+
+
+class Service:
+    """Answers as the activities would; `trouble` decides what happens to a unit's n-th try."""
+
+    def __init__(self, units: int, trouble: Any = None) -> None:
+        self.units = units
+        self.trouble = trouble or (lambda unit, attempt: None)
+        self.tries: Counter[int] = Counter()
+        self.closed: list[dict[str, Any]] = []
+        self.cut: list[dict[str, list[int]]] = []
+
+    def __call__(self, activity: str, task: Any) -> Any:
+        if activity == names.PLAN_JOB:
+            return {"ok": True, "job": JOB, "units": self.units, "media_s": 60.0, "attempt": 1}
+        if activity == names.SCORE_SEGMENT:
+            unit = task["unit"]
+            self.tries[unit] += 1
+            trouble = self.trouble(unit, self.tries[unit])
+            if trouble == "crash":
+                raise Crash("the worker was killed")
+            if trouble is not None:
+                return {"ok": False, "job": JOB, "unit": unit, "error": trouble.record()}
+            return {"ok": True, "job": JOB, "unit": unit, "cached": False, "frames": 1500}
+        if activity == names.WRITE_CUT:
+            self.cut.append(task["failed"])
+            return {"ok": True, "state": "CompletedWithGaps" if task["failed"] else "Completed"}
+        assert activity == names.CLOSE_JOB
+        self.closed.append(task["error"])
+        return {"ok": True, "state": "Failed"}
+
+
+def run(service: Any) -> tuple[Replay, Any]:
+    replay = Replay(service)
+    return replay, replay.run(names.JOB, JOB, {"job": JOB})
+
+
+def test_a_job_plans_scores_every_unit_once_and_cuts() -> None:
+    service = Service(5)
+    replay, output = run(service)
+    assert output == {"state": "Completed"}
+    assert [name for name, _ in replay.calls] == [names.PLAN_JOB, *[names.SCORE_SEGMENT] * 5, names.WRITE_CUT]
+    assert dict.fromkeys(range(5), 1) == dict(service.tries)
+    assert [status["state"] for status in replay.custom] == ["Planning", "Scoring", "Cutting", "Completed"]
+
+
+def test_a_unit_that_fails_once_is_run_again_and_only_that_one() -> None:
+    busy = StorageUnavailable("Storage answered 503.")
+    service = Service(5, lambda unit, attempt: busy if (unit, attempt) == (3, 1) else None)
+    _, output = run(service)
+    assert output == {"state": "Completed"}
+    assert dict(service.tries) == {0: 1, 1: 1, 2: 1, 3: 2, 4: 1}
+    assert service.cut == [{}]
+
+
+def test_a_unit_that_always_fails_is_given_up_after_three_tries_and_named() -> None:
+    busy = StorageUnavailable("Storage answered 503.")
+    service = Service(5, lambda unit, attempt: busy if unit == 3 else None)
+    _, output = run(service)
+    assert output == {"state": "CompletedWithGaps"}
+    assert service.tries[3] == 3
+    assert service.cut == [{"storage_unavailable": [3]}]
+
+
+def test_a_failure_that_will_not_pass_is_not_tried_again() -> None:
+    service = Service(5, lambda unit, attempt: BlobNotFound("gone") if unit == 1 else None)
+    _, output = run(service)
+    assert output == {"state": "CompletedWithGaps"}
+    assert service.tries[1] == 1
+    assert service.cut == [{"blob_not_found": [1]}]
+
+
+def test_a_worker_that_dies_costs_its_unit_a_try_and_no_other_answer() -> None:
+    service = Service(6, lambda unit, attempt: "crash" if attempt == 1 and unit in (0, 2) else None)
+    _, output = run(service)
+    assert output == {"state": "Completed"}
+    assert dict(service.tries) == {0: 2, 1: 1, 2: 2, 3: 1, 4: 1, 5: 1}
+
+
+def test_a_worker_that_always_dies_becomes_a_gap() -> None:
+    service = Service(3, lambda unit, attempt: "crash" if unit == 1 else None)
+    _, output = run(service)
+    assert output == {"state": "CompletedWithGaps"}
+    assert service.cut == [{"segment_failed": [1]}]
+
+
+def test_a_video_that_cannot_be_planned_fails_the_job_with_its_code() -> None:
+    closed = []
+
+    def service(activity: str, task: Any) -> Any:
+        if activity == names.PLAN_JOB:
+            return {"ok": False, "error": NotAVideo("No container.").record()}
+        assert activity == names.CLOSE_JOB
+        closed.append(task["error"]["code"])
+        return {"ok": True, "state": "Failed"}
+
+    replay, output = run(service)
+    assert output == {"state": "Failed", "code": "not_a_video"}
+    assert closed == ["not_a_video"]
+    assert [name for name, _ in replay.calls] == [names.PLAN_JOB, names.CLOSE_JOB]
+
+
+def test_a_planner_that_dies_twice_is_tried_a_third_time() -> None:
+    healthy, deaths = Service(1), []
+
+    def service(activity: str, task: Any) -> Any:
+        if activity == names.PLAN_JOB and len(deaths) < 2:
+            deaths.append(1)
+            raise Crash("the worker was killed")
+        return healthy(activity, task)
+
+    _, output = run(service)
+    assert output == {"state": "Completed"}
+
+
+@pytest.mark.parametrize(("units", "blocks"), [(100, 0), (101, 3), (400, 8)])
+def test_above_a_hundred_units_sub_orchestrations_share_the_work(units: int, blocks: int) -> None:
+    service = Service(units)
+    replay, output = run(service)
+    assert output == {"state": "Completed"}
+    assert names.block_ids(JOB, 1, units) == replay.subs
+    assert blocks == len(replay.subs)
+    assert dict.fromkeys(range(units), 1) == dict(service.tries)
+
+
+def test_failures_in_blocks_reach_the_cut() -> None:
+    service = Service(101, lambda unit, attempt: BlobNotFound("gone") if unit in (7, 100) else None)
+    _, output = run(service)
+    assert output == {"state": "CompletedWithGaps"}
+    assert service.cut == [{"blob_not_found": [7, 100]}]
+
+
+def test_a_block_that_is_lost_gives_up_its_units_and_no_others() -> None:
+    class Losing(Replay):
+        def run(self, name: str, instance: str, input_: Any, parent: str | None = None) -> Any:
+            if parent and input_["first"] == 50:
+                raise Crash("the sub-orchestration was terminated")
+            return super().run(name, instance, input_, parent)
+
+    service = Service(120)
+    assert Losing(service).run(names.JOB, JOB, {"job": JOB}) == {"state": "CompletedWithGaps"}
+    assert service.cut == [{"segment_failed": list(range(50, 100))}]
+
+
+def test_terminating_ends_the_orchestration_where_it_stands() -> None:
+    """Cancel: the host drops the instance; what was asked for until then is all that ran."""
+    service = Service(5)
+
+    def answer(activity: str, task: Any) -> Any:
+        if activity == names.SCORE_SEGMENT and task["unit"] == 2:
+            raise Stop
+        return service(activity, task)
+
+    replay = Replay(answer)
+    with pytest.raises(Stop):
+        replay.run(names.JOB, JOB, {"job": JOB})
+    assert [1, 1] == [service.tries[0], service.tries[1]]
+    assert service.cut == []
+
+
+def test_units_that_see_the_cancel_marker_are_not_tried_again() -> None:
+    from shared.errors import Cancelled
+
+    service = Service(4, lambda unit, attempt: Cancelled("The job was cancelled.") if unit > 1 else None)
+    run(service)
+    assert dict.fromkeys(range(4), 1) == dict(service.tries)
+
+
+@pytest.fixture(scope="module")
+def thousand() -> Replay:
+    return run(Service(1000))[0]
+
+
+def test_history_and_status_hold_references_only_and_stay_small(thousand: Replay) -> None:
+    replay = thousand
+    for history in replay.histories.values():
+        for event in history:
+            assert len(json.dumps(event)) < 4096
+    assert all(len(json.dumps(status)) < 4096 for status in replay.custom)
+
+
+def test_replay_work_grows_linearly_with_segments(thousand: Replay) -> None:
+    """Events replayed per segment: with blocks of 50 it does not grow from 300 to 1,000 segments."""
+    at_300 = run(Service(300))[0].replayed_events / 300
+    assert thousand.replayed_events / 1000 <= 1.1 * at_300
