@@ -20,7 +20,8 @@ from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
 from shared.tracks import Grid, Scores
 
-Windows = npt.NDArray[np.uint8] | npt.NDArray[np.float32]
+Windows = npt.NDArray[Any]
+"""uint8 pictures or float32 sound."""
 
 _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
@@ -161,7 +162,8 @@ class Model:
             return windows.astype(np.float32, copy=False)
         pictures = windows if windows.ndim == 5 else windows[..., None]
         if spec.dtype == "float32":
-            pictures = (pictures.astype(np.float32) - np.float32(spec.mean)) / np.float32(spec.std)
+            mean, std = np.array(spec.mean, np.float32), np.array(spec.std, np.float32)
+            pictures = (pictures.astype(np.float32) - mean) / std
         present = [axis for axis in "NTHWC" if axis in spec.layout]
         pictures = pictures.reshape(
             [n for n, axis in zip(pictures.shape, "NTHWC", strict=True) if axis in present]
@@ -190,7 +192,8 @@ class Model:
             raise self._refused(f"the graph's output is {by_name[output.name].type}, not float32")
         if not _fits(by_name[output.name].shape, [self.manifest.batch, len(output.labels)]):
             raise self._refused(
-                f"the graph's output is {by_name[output.name].shape}, not (windows, {len(output.labels)} labels)"
+                f"the graph's output is {by_name[output.name].shape}, "
+                f"not (windows, {len(output.labels)} labels)"
             )
 
     def _refused(self, what: str) -> ModelRefused:
@@ -231,7 +234,7 @@ def _contradiction(manifest: ModelManifest) -> str | None:
 def _activate(raw: Scores, activation: str) -> Scores:
     """Per row of (n, n_classes), float32; softmax is shifted by the row's maximum against overflow."""
     if activation == "sigmoid":
-        return np.float32(0.5) * (np.float32(1) + np.tanh(np.float32(0.5) * raw))
+        return np.asarray(0.5 * (1 + np.tanh(0.5 * raw)), np.float32)
     if activation == "softmax":
         powers = np.exp(raw - raw.max(axis=1, keepdims=True))
         return np.asarray(powers / powers.sum(axis=1, keepdims=True), np.float32)

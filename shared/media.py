@@ -27,7 +27,7 @@ from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
 from shared.errors import NotAVideo, NoVideoStream
-from shared.storage import BlobReader
+from shared.ranges import RangeReader
 
 Pixels = npt.NDArray[np.uint8]
 Samples = npt.NDArray[np.float32]
@@ -79,7 +79,7 @@ def timeline_frame(pts: int, origin_pts: int, time_base: Fraction, rate: Fractio
 
 
 @contextmanager
-def open_container(reader: BlobReader) -> Iterator[InputContainer]:
+def open_container(reader: RangeReader) -> Iterator[InputContainer]:
     """Raises NotAVideo where no allowed container format is found, or storage's own failure."""
     reader.seek(0)
     try:
@@ -94,14 +94,14 @@ def open_container(reader: BlobReader) -> Iterator[InputContainer]:
 
 @overload
 def _decode(
-    container: InputContainer, stream: VideoStream, reader: BlobReader, errors: list[str]
+    container: InputContainer, stream: VideoStream, reader: RangeReader, errors: list[str]
 ) -> Iterator[VideoFrame]: ...
 @overload
 def _decode(
-    container: InputContainer, stream: AudioStream, reader: BlobReader, errors: list[str]
+    container: InputContainer, stream: AudioStream, reader: RangeReader, errors: list[str]
 ) -> Iterator[AudioFrame]: ...
 def _decode(
-    container: InputContainer, stream: VideoStream | AudioStream, reader: BlobReader, errors: list[str]
+    container: InputContainer, stream: VideoStream | AudioStream, reader: RangeReader, errors: list[str]
 ) -> Iterator[VideoFrame] | Iterator[AudioFrame]:
     """Frames in presentation order. What does not decode is counted and passed over."""
     packets = container.demux(stream)
@@ -145,7 +145,7 @@ class Probe:
     """Timeline frames of key frames, ascending, as far as the container's index tells."""
 
 
-def probe(reader: BlobReader, etag: str, length_bytes: int) -> Probe:
+def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
     """Index the video without decoding it: one frame is decoded, its end is demuxed.
 
     Raises NotAVideo, NoVideoStream (none, or none that decodes).
@@ -187,7 +187,7 @@ def probe(reader: BlobReader, etag: str, length_bytes: int) -> Probe:
         return Probe(info, tuple(sorted({on_timeline(key + shift) for key in keys} - {0})))
 
 
-def _last_pts(container: InputContainer, stream: VideoStream, reader: BlobReader, origin: int) -> int:
+def _last_pts(container: InputContainer, stream: VideoStream, reader: RangeReader, origin: int) -> int:
     """The highest PTS of the last packets: the claimed duration is only where to look for them."""
     claimed = 0
     if stream.duration:
@@ -271,7 +271,7 @@ class Picture:
 class Pictures:
     """The pictures of a span, in order; iterate once, then read what was found."""
 
-    reader: BlobReader
+    reader: RangeReader
     info: VideoInfo
     first_needed: int
     """Decoding begins at or before the picture on screen at this timeline frame."""
@@ -335,7 +335,7 @@ class Pictures:
 # ---------------------------------------------------------------- sound
 
 
-def sound(reader: BlobReader, info: VideoInfo, rate_hz: int) -> Iterator[Samples]:
+def sound(reader: RangeReader, info: VideoInfo, rate_hz: int) -> Iterator[Samples]:
     """Mono float32 in [-1, 1] at rate_hz, contiguous from frame 0 of the timeline.
 
     Sound that starts late, or pauses, is silence there; sound before frame 0 is dropped. The

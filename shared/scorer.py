@@ -8,7 +8,6 @@ window exists where all its samples do.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from fractions import Fraction
 from typing import Literal, Protocol
 
@@ -127,7 +126,9 @@ class PictureScorer:
     def _image(self) -> Image | None:
         if self._held_image is None and self._held is not None:
             spec = self._spec.input
-            assert spec.width and spec.height and spec.colour  # the manifest of a picture model has them
+            assert spec.width is not None  # the contract sees to all three
+            assert spec.height is not None
+            assert spec.colour is not None
             self._held_image = self._held.image(spec.width, spec.height, spec.colour, spec.fit)
         return self._held_image
 

@@ -32,9 +32,10 @@ from shared.errors import Cancelled, ModelRefused, UnknownModel, VideoTooLong
 from shared.media import Pictures, probe, sound
 from shared.plan import segments
 from shared.profiles import load_profile
+from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, PictureScorer, find_models, load_model
 from shared.settings import Settings
-from shared.storage import BlobFacts, BlobReader, BlobStore, open_source, parse_source
+from shared.storage import BlobFacts, BlobStore, open_source, parse_source, read_ranges
 from shared.tracks import Track, to_npz
 
 PREPROCESSING = "1"
@@ -68,12 +69,12 @@ def load_plan(store: BlobStore, job: str) -> Plan:
     return Plan.model_validate_json(store.get(names.plan_path(job)))
 
 
-def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> BlobReader:
+def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> RangeReader:
     """The job's video, at the version it had when it was accepted."""
     sas = (store.find(names.secret_path(stored.job)) or b"").decode()
     source = parse_source(stored.request.video, settings)
     facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
-    return BlobReader(open_source(source, sas, settings), facts)
+    return read_ranges(open_source(source, sas, settings), facts)
 
 
 # ---------------------------------------------------------------- plan
@@ -152,7 +153,7 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
     digests = {ref.name: ref.digest for ref in plan.models}
     keys = {name: _score_key(plan.video, unit, digests[name]) for name in unit.models}
     facts_key = _score_key(plan.video, unit, "facts")
-    reader: BlobReader | None = None
+    reader: RangeReader | None = None
     refused: dict[str, str] = {}
     with metered() as meter:
         facts_found = store.find(names.facts_path(facts_key))
@@ -209,7 +210,7 @@ def _score(
     video: VideoInfo,
     unit: Unit,
     model_names: Sequence[str],
-    reader: BlobReader,
+    reader: RangeReader,
 ) -> tuple[SpanFacts, dict[str, Track], dict[str, str]]:
     """(facts, tracks by model, why models were refused)."""
     refused: dict[str, str] = {}
@@ -254,7 +255,7 @@ def _feed(
     unit: Unit,
     scorers: dict[str, PictureScorer],
     refused: dict[str, str],
-    reader: BlobReader,
+    reader: RangeReader,
 ) -> tuple[SpanFacts, int | None]:
     """Decode the core and its halo once, for all; the last frame of the video where its end was reached."""
     first_needed = min([unit.start_frame, *(scorer.first_needed for scorer in scorers.values())])

@@ -1,4 +1,4 @@
-"""Blob storage: the service's own store, the caller's source, and range reads (floor 3).
+"""Blob storage: the service's own store and the caller's source (floor 3).
 
 The only module of the core that knows Azure. Authentication and retries are the SDK's.
 Its exceptions stop here: they may quote a URL with its signature, ours never do.
@@ -6,9 +6,7 @@ Its exceptions stop here: they may quote a URL with its signature, ours never do
 
 from __future__ import annotations
 
-import io
-from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -35,6 +33,7 @@ from shared.errors import (
     StorageUnavailable,
     VideoChanged,
 )
+from shared.ranges import RangeReader
 from shared.settings import Settings
 
 # A redirect could lead a credential, or the reader, to a host that is not on the allow-list.
@@ -237,74 +236,20 @@ def look_up(client: BlobClient) -> BlobFacts:
     return BlobFacts(etag=str(properties.etag).strip('"'), length_bytes=int(properties.size))
 
 
-class BlobReader(io.RawIOBase):
-    """A blob as a seekable file of bounded range reads, at one version of its content.
+def read_ranges(client: BlobClient, facts: BlobFacts) -> RangeReader:
+    """The blob as a seekable file, at the version that `facts` names.
 
-    Reads whole blocks and keeps the last few, since a demuxer hops back and forth between
-    index and samples. `bytes_read` counts what came over the wire. A failure is kept in
-    `failure`: libav turns an exception in a read into an end of file, which would pass a
-    lost connection off as a short video, so whoever decodes must look at it.
+    Reads raise VideoChanged once the blob was replaced, BlobAccessDenied once the SAS expired.
     """
 
-    block_bytes = 1 << 20
-    blocks_kept = 24
-
-    def __init__(self, client: BlobClient, facts: BlobFacts) -> None:
-        self._fetch: Callable[[int, int], bytes] = lambda offset, length: self._download(
-            client, facts.etag, offset, length
-        )
-        self._length_bytes = facts.length_bytes
-        self._position = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
-        self.bytes_read = 0
-        self.failure: MatchcutError | None = None
-
-    def _download(self, client: BlobClient, etag: str, offset: int, length: int) -> bytes:
+    def fetch(offset: int, length: int) -> bytes:
+        # Bounded ranges: the emulator leaks a file descriptor for each open one that is dropped.
         with _translated("The video"):
             return client.download_blob(
-                offset=offset, length=length, etag=f'"{etag}"', match_condition=MatchConditions.IfNotModified
+                offset=offset,
+                length=length,
+                etag=f'"{facts.etag}"',
+                match_condition=MatchConditions.IfNotModified,
             ).readall()
 
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._length_bytes}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes: fewer at the end of a block, none only at the end of the blob."""
-        left = self._length_bytes - self._position
-        if left <= 0:
-            return b""
-        number, start = divmod(self._position, self.block_bytes)
-        block = self._block(number)
-        data = block[start:] if size < 0 else block[start : start + size]
-        self._position += len(data)
-        return data
-
-    def _block(self, number: int) -> bytes:
-        if number in self._blocks:
-            self._blocks.move_to_end(number)
-            return self._blocks[number]
-        offset = number * self.block_bytes
-        wanted = min(self.block_bytes, self._length_bytes - offset)
-        try:
-            block = self._fetch(offset, wanted)
-            if len(block) != wanted:
-                raise StorageUnavailable("The video came back shorter than storage says it is.")
-        except MatchcutError as failure:
-            self.failure = failure
-            raise
-        self.bytes_read += len(block)
-        self._blocks[number] = block
-        if len(self._blocks) > self.blocks_kept:
-            self._blocks.popitem(last=False)
-        return block
+    return RangeReader(fetch, facts.length_bytes)

@@ -1,0 +1,167 @@
+"""crowd-excitement: how loud the sound is, and of what shape, second by second.
+
+Everything is measured on the power spectra of Hann frames that overlap by half. Loudness is that
+of ITU-R BS.1770-5 for one channel; its K-weighting acts as a gain on each bin of the spectrum.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from models.export import Array, Build, constant, parse, provenance
+
+NAME = "crowd-excitement"
+RATE = 16000
+FRAME = 1024
+HOP = FRAME // 2
+WINDOW = 32 * HOP
+"""16384 samples, 1.024 s: 31 frames."""
+FRAMES = WINDOW // HOP - 1
+STRIDE = RATE // 2
+BATCH = 8
+GATE_LKFS = -70.0
+"""The absolute gate of BS.1770: nothing is quieter than this, digital silence included."""
+SHAPE_HZ = (100.0, 7000.0)
+"""Where centroid and flatness look: a crowd and no mains hum."""
+ALPHA_LOW_HZ, ALPHA_HIGH_HZ = (50.0, 1000.0), (1000.0, 5000.0)
+WHISTLE_HZ, AROUND_HZ = (2000.0, 5000.0), (1500.0, 6000.0)
+WHISTLE_FRAMES = 5
+"""0.19 s: a short blow of the whistle, and longer than most other tones hold still."""
+
+# The two biquads of BS.1770-5 annex 1, given for 48 kHz: (b0, b1, b2), (1, a1, a2).
+_PRE_FILTER = (
+    (1.53512485958697, -2.69169618940638, 1.19839281085285),
+    (1.0, -1.69065929318241, 0.73248077421585),
+)
+_RLB_FILTER = ((1.0, -2.0, 1.0), (1.0, -1.99004745483398, 0.99007225036621))
+
+
+def k_weighting(hz: Array) -> Array:
+    """Power gain of the K-weighting at each frequency, from the filters at their own 48 kHz."""
+    z = np.exp(-2j * np.pi * hz[:, None] / 48000 * np.arange(3))
+    gain = np.ones(len(hz))
+    for b, a in (_PRE_FILTER, _RLB_FILTER):
+        gain *= np.abs(z @ np.array(b)) ** 2 / np.abs(z @ np.array(a)) ** 2
+    return gain
+
+
+def _band(hz: Array, span: tuple[float, float]) -> Array:
+    return np.where((hz >= span[0]) & (hz < span[1]), 1.0, 0.0)
+
+
+def build() -> Build:
+    hz = np.fft.rfftfreq(FRAME, 1 / RATE)
+    hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)
+    both_sides = np.where((hz == 0) | (hz == RATE / 2), 1.0, 2.0)
+    shape, whistle, around = (_band(hz, span) for span in (SHAPE_HZ, WHISTLE_HZ, AROUND_HZ))
+    columns = [k_weighting(hz), _band(hz, ALPHA_LOW_HZ), _band(hz, ALPHA_HIGH_HZ), shape, shape * hz / 1000]
+    constants: dict[str, Array] = {
+        "hann": constant(hann[:, None]),
+        # Parseval: the sum over all bins is then the mean square of the samples.
+        "scale": constant(both_sides / (FRAME * (hann**2).sum())),
+        "sums": constant(np.stack(columns, axis=1)),
+        "shape_mean": constant((shape / shape.sum())[:, None]),
+        "around_mean": constant((around / around.sum())[:, None]),
+        "whistle": constant(whistle),
+        "noise": constant(1e-12),
+        "offset": constant([-0.691]),
+        "gate": constant([GATE_LKFS]),
+        "decibels": constant([10 / np.log(10)]),
+        "kilo": constant([1000]),
+        "framed": np.array([0, WINDOW // HOP, HOP], np.int64),
+        "zero": np.array([0], np.int64),
+        "one": np.array([1], np.int64),
+        "two": np.array([2], np.int64),
+        "three": np.array([3], np.int64),
+        "four": np.array([4], np.int64),
+        "five": np.array([5], np.int64),
+        "last": np.array([-1], np.int64),
+        "many": np.array([WINDOW // HOP], np.int64),
+        "axis_1": np.array([1], np.int64),
+        "axis_3": np.array([3], np.int64),
+    }
+    graph = parse(
+        f"""
+        crowd_excitement (float[N, {WINDOW}] samples) => (float[N, 5] scores) {{
+          halves = Reshape (samples, framed)
+          early = Slice (halves, zero, last, axis_1)
+          late = Slice (halves, one, many, axis_1)
+          frames = Concat <axis=2> (early, late)
+          signal = Unsqueeze (frames, axis_3)
+          tapered = Mul (signal, hann)
+          spectrum = DFT <axis=2, onesided=1> (tapered)
+          squares = Mul (spectrum, spectrum)
+          raw_power = ReduceSum <keepdims=0> (squares, axis_3)
+          power = Mul (raw_power, scale)
+          clean = ReduceMean <axes=[1], keepdims=0> (power)
+          mean_power = Add (clean, noise)
+
+          totals = MatMul (mean_power, sums)
+          k_power = Slice (totals, zero, one, axis_1)
+          low = Slice (totals, one, two, axis_1)
+          high = Slice (totals, two, three, axis_1)
+          total = Slice (totals, three, four, axis_1)
+          moment = Slice (totals, four, five, axis_1)
+
+          k_log = Log (k_power)
+          k_decibels = Mul (k_log, decibels)
+          k_loudness = Add (k_decibels, offset)
+          loudness = Max (k_loudness, gate)
+
+          ratio = Div (high, low)
+          ratio_log = Log (ratio)
+          alpha = Mul (ratio_log, decibels)
+
+          centroid_khz = Div (moment, total)
+          centroid = Mul (centroid_khz, kilo)
+
+          power_log = Log (mean_power)
+          mean_log = MatMul (power_log, shape_mean)
+          geometric = Exp (mean_log)
+          arithmetic = MatMul (mean_power, shape_mean)
+          flatness = Div (geometric, arithmetic)
+
+          power_image = Unsqueeze (power, axis_1)
+          held = AveragePool <kernel_shape=[{WHISTLE_FRAMES}, 1]> (power_image)
+          held_noisy = Add (held, noise)
+          in_band = Mul (held_noisy, whistle)
+          peak = ReduceMax <axes=[3]> (in_band)
+          surround = MatMul (held_noisy, around_mean)
+          contrast = Div (peak, surround)
+          strongest = ReduceMax <axes=[1, 2, 3], keepdims=0> (contrast)
+          strongest_log = Log (strongest)
+          strongest_decibels = Mul (strongest_log, decibels)
+          tone = Unsqueeze (strongest_decibels, axis_1)
+
+          scores = Concat <axis=1> (loudness, alpha, centroid, flatness, tone)
+        }}""",
+        constants,
+    )
+    random = np.random.default_rng(4)
+    seconds = np.arange(WINDOW) / RATE
+    noise = random.standard_normal((BATCH, WINDOW)) * 10.0 ** -np.linspace(0.5, 4, BATCH)[:, None]
+    tones = np.sin(2 * np.pi * np.linspace(200, 4200, BATCH)[:, None] * seconds) * 0.05
+    sample = (noise + tones * (np.arange(BATCH) % 2)[:, None]).clip(-1, 1)
+    sample = (np.round(sample * 1024) / 1024).astype(np.float32)  # so that the file is small
+    sample[0] = 0  # digital silence
+    manifest = {
+        "name": NAME,
+        "version": "1.0.0",
+        "kind": "audio",
+        "rate": f"{RATE}/1",
+        "window": WINDOW,
+        "stride": STRIDE,
+        "anchor": WINDOW // 2,
+        "batch": BATCH,
+        "input": {"name": "samples", "layout": "NS"},
+        "output": {"name": "scores", "labels": ["loudness", "alpha", "centroid", "flatness", "whistle"]},
+        "golden": {"tolerance": 0.05},
+        "provenance": provenance(
+            "Loudness: ITU-R BS.1770-5, annex 1. Centroid and flatness: Peeters, 'A large set of audio "
+            "features for sound description', IRCAM 2004. Alpha ratio: Eyben et al., 'The Geneva "
+            "minimalistic acoustic parameter set', IEEE Trans. Affective Computing 7(2), 2016. Loudness as "
+            "excitement: Hanjalic, 'Adaptive extraction of highlights from a sport video based on "
+            "excitement modeling', IEEE Trans. Multimedia 7(6), 2005."
+        ),
+    }
+    return Build(graph, manifest, sample)

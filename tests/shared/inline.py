@@ -1,0 +1,77 @@
+"""A whole job in this process, through the same steps as the activities, over Azurite."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_blob_sas
+
+from shared import jobs, names
+from shared.contracts import EndRecord, Result
+from shared.cut import run_cut
+from shared.settings import Settings
+from shared.steps import run_plan, run_score
+from shared.storage import BlobStore
+from shared.tracks import Track, from_npz, stitch
+
+
+class Bench:
+    """One service: its own container, and a `videos` container to upload to."""
+
+    def __init__(self, connection_string: str, **settings: Any) -> None:
+        self.service = BlobServiceClient.from_connection_string(connection_string)
+        self.settings = Settings(
+            storage=connection_string, container=f"service-{uuid.uuid4().hex[:8]}", **settings
+        )
+        self.store = BlobStore.from_settings(self.settings)
+        self.videos = f"videos-{uuid.uuid4().hex[:8]}"
+        self.service.create_container(self.videos)
+
+    def upload(self, data: bytes, name: str = "match.mp4") -> str:
+        blob = self.service.get_blob_client(self.videos, name)
+        blob.upload_blob(data, overwrite=True)
+        return str(blob.url)
+
+    def sas(self, url: str, *, read: bool = True, lasts_s: int = 3600) -> str:
+        name = url.rsplit("/", 1)[1]
+        query = generate_blob_sas(
+            account_name=str(self.service.account_name),
+            container_name=self.videos,
+            blob_name=name,
+            account_key=self.service.credential.account_key,
+            permission=BlobSasPermissions(read=read, write=not read),
+            expiry=datetime.now(UTC) + timedelta(seconds=lasts_s),
+        )
+        return f"{url}?{query}"
+
+    def accept(self, url: str, key: str | None = None, **options: Any) -> str:
+        body = json.dumps({"video": url, **options}).encode()
+        return jobs.accept(self.settings, self.store, body, key).job
+
+    def score(self, job: str) -> int:
+        plan = run_plan(self.settings, self.store, job)
+        for unit in plan.units:
+            run_score(self.settings, self.store, job, unit.index)
+        return len(plan.units)
+
+    def run(self, url: str, **options: Any) -> tuple[str, EndRecord]:
+        job = self.accept(url, **options)
+        self.score(job)
+        return job, run_cut(self.settings, self.store, job, {})
+
+    def result(self, job: str) -> Result:
+        return Result.model_validate_json(self.file(job, "result.json"))
+
+    def file(self, job: str, name: str) -> bytes:
+        return self.store.get(names.file_path(job, name))
+
+    def tracks(self, job: str) -> dict[str, Track]:
+        plan = run_plan(self.settings, self.store, job)
+        parts: dict[str, list[Track]] = {}
+        for unit in plan.units:
+            for model, key in run_score(self.settings, self.store, job, unit.index).scores.items():
+                parts.setdefault(model, []).append(from_npz(self.store.get(names.score_path(key))))
+        return {model: stitch(some) for model, some in parts.items()}

@@ -1,0 +1,176 @@
+"""Whole jobs, step by step in one process, over Azurite with the real models."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from infra.local.azurite import Azurite
+from shared import names
+from shared.contracts import State
+from shared.cut import run_cut
+from shared.errors import BlobAccessDenied, Cancelled, NotAVideo, SegmentFailed, VideoChanged, VideoTooLong
+from shared.jobs import cancel
+from shared.steps import run_plan, run_score
+from tests.shared.clips import make_clip
+from tests.shared.inline import Bench
+
+pytestmark = pytest.mark.azurite
+
+
+@pytest.fixture(scope="module")
+def bench(azurite: Azurite) -> Bench:
+    return Bench(azurite.connection_string)
+
+
+@pytest.fixture(scope="module")
+def clip() -> bytes:
+    """40 s at 29.97 with sound that starts late and a burst of tone: enough for every model."""
+    return make_clip(1200, Fraction(30000, 1001), gop=30, sound_from_s=Fraction(2), sound_s=Fraction(30))
+
+
+def test_one_three_and_twenty_segments_give_the_same_tracks_and_the_same_edl(
+    bench: Bench, clip: bytes
+) -> None:
+    url = bench.upload(clip, "split.mp4")
+    options = {"cut": {"thresholds": {"highlight": 0.05}}}
+    jobs = {segment_s: bench.run(url, segment_s=segment_s, **options)[0] for segment_s in (40, 13, 2)}
+    units = {run_plan(bench.settings, bench.store, job).units[-1].index for job in jobs.values()}
+    assert units == {1, 3, 20}  # unit 0 is the sound
+    whole = bench.tracks(jobs[40])
+    assert set(whole) == {"crowd-excitement", "motion", "pitch-share", "shot-change"}
+    for segment_s in (13, 2):
+        split = bench.tracks(jobs[segment_s])
+        for model, track in whole.items():
+            assert track.grid == split[model].grid
+            assert np.array_equal(track.scores, split[model].scores)
+        assert bench.file(jobs[40], "cut.edl") == bench.file(jobs[segment_s], "cut.edl")
+    assert len(bench.result(jobs[40]).edits) > 0
+
+
+def test_the_result_tells_what_decoded_and_not_what_the_container_says(bench: Bench, clip: bytes) -> None:
+    job, end = bench.run(bench.upload(clip, "facts.mp4"))
+    result = bench.result(job)
+    assert end.state == result.state == State.COMPLETED
+    assert set(end.files) == {"result.json", "cut.edl"}
+    assert result.video.frames_decoded == result.video.duration_frames == 1200
+    assert result.video.rate == Fraction(30000, 1001)
+    assert result.video.start_timecode == "00:00:00;00"
+    assert {model.name for model in result.models} == {
+        "crowd-excitement",
+        "motion",
+        "pitch-share",
+        "shot-change",
+    }
+
+
+def test_the_same_video_and_models_are_never_scored_twice(bench: Bench, clip: bytes) -> None:
+    url = bench.upload(clip, "cache.mp4")
+    first, _ = bench.run(url)
+    again, _ = bench.run(url, cut={"pre_roll_s": 1})
+    assert first != again
+    assert bench.result(first).timing.units_scored == 2
+    assert bench.result(again).timing.units_scored == 0
+    assert bench.result(again).timing.units_cached == 2
+
+
+def test_the_same_video_and_options_give_the_same_job(bench: Bench, clip: bytes) -> None:
+    url = bench.upload(clip, "same.mp4")
+    assert bench.accept(url) == bench.accept(bench.sas(url))
+    assert bench.accept(url) != bench.accept(url, name="another")
+    assert bench.accept(url, key="k-1") == bench.accept(url, key="k-1") != bench.accept(url)
+
+
+def test_a_video_without_sound_or_events_gives_a_valid_edl(bench: Bench) -> None:
+    job, end = bench.run(bench.upload(make_clip(50), "silent.mp4"))
+    assert end.state == State.COMPLETED
+    assert bench.file(job, "cut.edl") == b"TITLE: silent.mp4\nFCM: NON-DROP FRAME\n"
+    assert not bench.result(job).video.audio
+
+
+def test_a_unit_that_was_given_up_is_a_declared_gap(bench: Bench, clip: bytes) -> None:
+    job = bench.accept(bench.upload(clip, "gap.mp4"), segment_s=13)
+    plan = run_plan(bench.settings, bench.store, job)
+    for index in (0, 1, 3):
+        run_score(bench.settings, bench.store, job, index)
+    end = run_cut(bench.settings, bench.store, job, {2: "segment_failed"})
+    result = bench.result(job)
+    assert end.state == result.state == State.COMPLETED_WITH_GAPS
+    (gap,) = result.gaps
+    assert (gap.start_frame, gap.end_frame) == (plan.units[2].start_frame, plan.units[2].end_frame)
+    assert gap.models == plan.units[2].models
+    assert b"MATCHCUT GAP" in bench.file(job, "cut.edl")
+
+
+def test_nothing_scored_is_a_failure_and_not_an_empty_cut(bench: Bench, clip: bytes) -> None:
+    job = bench.accept(bench.upload(clip, "nothing.mp4"))
+    run_plan(bench.settings, bench.store, job)
+    with pytest.raises(SegmentFailed):
+        run_cut(bench.settings, bench.store, job, {0: "segment_failed", 1: "segment_failed"})
+
+
+def test_a_model_that_is_refused_leaves_a_gap_and_the_others_go_on(
+    azurite: Azurite, clip: bytes, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    import shutil
+
+    healthy = Bench(azurite.connection_string)
+    folder = tmp_path_factory.mktemp("m") / "models"
+    shutil.copytree(healthy.settings.models_dir, folder)
+    graph = folder / "motion" / "model.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"x")
+    bench = Bench(azurite.connection_string, models_dir=folder)
+    job, end = bench.run(bench.upload(clip, "refused.mp4"))
+    assert end.state == State.COMPLETED_WITH_GAPS
+    assert [(gap.models, gap.code) for gap in bench.result(job).gaps] == [(("motion",), "model_refused")]
+
+
+def test_cancelling_stops_the_units_and_forgets_the_secret(bench: Bench, clip: bytes) -> None:
+    job = bench.accept(bench.sas(bench.upload(clip, "cancel.mp4")))
+    run_plan(bench.settings, bench.store, job)
+    end, by_this_call = cancel(bench.settings, bench.store, job)
+    assert (end.state, by_this_call) == (State.CANCELLED, True)
+    assert not bench.store.exists(names.secret_path(job))
+    with pytest.raises(Cancelled):
+        run_score(bench.settings, bench.store, job, 1)
+
+
+def test_a_cancelled_job_is_opened_again_by_the_same_request(bench: Bench, clip: bytes) -> None:
+    url = bench.upload(clip, "again.mp4")
+    job = bench.accept(url)
+    cancel(bench.settings, bench.store, job)
+    assert bench.accept(url) == job
+    assert not bench.store.exists(names.end_path(job))
+    _, end = bench.run(url)
+    assert end.state == State.COMPLETED
+
+
+def test_a_video_replaced_while_the_job_runs_is_noticed(bench: Bench, clip: bytes) -> None:
+    url = bench.upload(clip, "changed.mp4")
+    job = bench.accept(url)
+    run_plan(bench.settings, bench.store, job)
+    bench.upload(clip + b"more", "changed.mp4")
+    with pytest.raises(VideoChanged):
+        run_score(bench.settings, bench.store, job, 1)
+
+
+def test_text_posing_as_a_video_is_refused_with_its_code(bench: Bench) -> None:
+    job = bench.accept(bench.upload(b"#EXTM3U\n#EXTINF:1,\nhttps://example.org/x.ts\n", "list.mp4"))
+    with pytest.raises(NotAVideo):
+        run_plan(bench.settings, bench.store, job)
+
+
+def test_a_video_above_the_limit_is_refused(azurite: Azurite, clip: bytes) -> None:
+    bench = Bench(azurite.connection_string, max_video_s=30)
+    job = bench.accept(bench.upload(clip, "long.mp4"))
+    with pytest.raises(VideoTooLong, match="40 s"):
+        run_plan(bench.settings, bench.store, job)
+
+
+def test_a_source_is_read_with_its_sas_and_only_with_what_the_sas_grants(bench: Bench, clip: bytes) -> None:
+    url = bench.upload(clip, "sas.mp4")
+    assert bench.accept(bench.sas(url))
+    with pytest.raises(BlobAccessDenied):
+        bench.accept(bench.sas(url, read=False))
