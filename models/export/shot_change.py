@@ -1,9 +1,9 @@
 """shot-change: how likely the second picture of a pair begins a new shot.
 
-Three distances, then a logistic of their logarithms (so it acts on their product: a flash changes
+Two distances, then a logistic of their logarithms (so it acts on their product: a flash changes
 the colours and not the structure, a running player the structure and not the colours):
-- luma, chroma: half the L1 distance of soft histograms. Triangular bins are the second difference
-  of the mean of max(0, x - knot), so one 1x1 convolution with ReLU makes them all.
+- colour: half the L1 distance of soft histograms of Cb and Cr, and a little of luma. Triangular bins
+  are the second difference of the mean of max(0, x - knot): one 1x1 convolution with ReLU makes all.
 - structure: luma is normalised to mean 0 and deviation 1 (gain and offset drop out), then each block
   of the first picture looks for its best match in the second among SHIFTS, by mean absolute difference.
 """
@@ -25,7 +25,9 @@ CHROMA_SPAN = 0.3
 """Colour differences of footage lie in +-0.3 of the possible +-0.5."""
 REACH_X, REACH_Y = 3, 2
 """Blocks are followed this many pixels: 9 % of the width, 11 % of the height."""
-WEIGHTS, BIAS = (3.8, 2.4, 3.5), 16.8
+LUMA_SHARE = 0.25
+"""Of the luma histogram in the colour distance: little, as flashes change it, and enough for grey footage."""
+WEIGHTS, BIAS = (2.3, 7.7), 9.8
 """Fitted by logistic regression, then rounded; CARD.md says on what."""
 
 
@@ -46,11 +48,11 @@ def build() -> Build:
     ]
     knots = sum(len(part[0]) for part in parts)
     bins = LUMA_BINS + 2 * CHROMA_BINS
-    second, share = np.zeros((knots, bins)), np.zeros((bins, 2))
+    second, share = np.zeros((knots, bins)), np.zeros((bins, 1))
     row = column = 0
     for index, (_, _, part) in enumerate(parts):
         second[row : row + part.shape[0], column : column + part.shape[1]] = part
-        share[column : column + part.shape[1], min(index, 1)] = 0.5 if index == 0 else 0.25
+        share[column : column + part.shape[1]] = LUMA_SHARE / 2 if index == 0 else 1 / 4
         row, column = row + part.shape[0], column + part.shape[1]
     shifts_x, shifts_y = 2 * REACH_X + 1, 2 * REACH_Y + 1
     constants = {
@@ -60,7 +62,7 @@ def build() -> Build:
         "share": constant(share),
         "luma_weight": constant(np.reshape(LUMA, (1, 3, 1, 1)) / 255),
         "shift_weight": constant(np.eye(shifts_x * shifts_y).reshape(-1, 1, shifts_y, shifts_x)),
-        "weights": constant(np.reshape(WEIGHTS, (3, 1))),
+        "weights": constant(np.reshape(WEIGHTS, (2, 1))),
         "bias": constant([BIAS]),
         "tiny": constant(1e-3),
         "flat": constant(0.005),
@@ -78,7 +80,7 @@ def build() -> Build:
     graph = parse(
         f"""
         shot_change (uint8[N, 2, 3, {HEIGHT}, {WIDTH}] frames)
-            => (float[N, 1] scores, float[N, 3] distances) {{
+            => (float[N, 1] scores, float[N, 2] distances) {{
           values = Cast <to=1> (frames)
           picture = Reshape (values, pictures)
 

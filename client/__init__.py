@@ -1,0 +1,1 @@
+"""The command line of matchcut: what a person uses instead of curl."""

@@ -1,0 +1,166 @@
+"""A local file becomes a blob, and its URL what the service can read."""
+
+from __future__ import annotations
+
+import hashlib
+import mimetypes
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+from azure.core.exceptions import AzureError, HttpResponseError, ResourceExistsError, ResourceNotFoundError
+from azure.storage.blob import (
+    BlobClient,
+    BlobSasPermissions,
+    BlobServiceClient,
+    ContainerClient,
+    ContentSettings,
+    ExponentialRetry,
+    generate_blob_sas,
+)
+
+from client.errors import ClientError, UsageError
+
+CONTAINER = "videos"
+READ_FOR = timedelta(hours=12)
+"""A SAS lives as long as a job may wait in the queue and read: a working day."""
+OnBytes = Callable[[int], None]
+"""Called with how many bytes have gone so far."""
+
+
+@dataclass(frozen=True)
+class Content:
+    """What a file holds: its length and digests."""
+
+    length_bytes: int
+    sha256: str
+    md5: bytes
+
+
+def file_to_upload(path: Path) -> Path:
+    """The path itself. Raises ClientError, with a sentence, where there is nothing to upload."""
+    if path.is_dir():
+        raise ClientError(f"{path} is a folder, not a video file.")
+    if not path.is_file():
+        raise ClientError(f"{path} is not there.")
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise ClientError(f"{path} is empty.")
+    except OSError as bad:
+        raise ClientError(f"{path} cannot be read: {bad.strerror}.") from None
+    return path
+
+
+def content_of(path: Path) -> Content:
+    """Read once, for both digests."""
+    sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
+    length_bytes = 0
+    with path.open("rb") as file:
+        while block := file.read(1 << 20):
+            sha256.update(block)
+            md5.update(block)
+            length_bytes += len(block)
+    return Content(length_bytes, sha256.hexdigest(), md5.digest())
+
+
+def blob_name(path: Path, content: Content) -> str:
+    """From the file's name and what it holds: the same file gives the same URL, so the same job."""
+    stem = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:60] or "video"
+    return f"{stem}-{content.sha256[:16]}{re.sub(r'[^a-z0-9.]', '', path.suffix.lower())}"
+
+
+def upload_to_container(path: Path, container_url: str, on_bytes: OnBytes = lambda done: None) -> str:
+    """Upload below the URL of a container with a SAS; the blob's URL, with that SAS if it grants read."""
+    secret = urlsplit(container_url).query
+    if not secret:
+        raise UsageError("--upload-to needs the URL of a container with a SAS that grants create and write.")
+    with _told(container_url):
+        container = ContainerClient.from_container_url(container_url, retry_policy=_retry())
+        with container:
+            blob = _put(container, file_to_upload(path), on_bytes)
+            url = blob.url.partition("?")[0]
+    return f"{url}?{secret}" if "r" in parse_qs(secret).get("sp", [""])[0] else url
+
+
+def upload_to_account(path: Path, connection_string: str, on_bytes: OnBytes = lambda done: None) -> str:
+    """Upload to the container `videos` of an account; the blob's URL with a SAS that reads only this blob."""
+    try:
+        service = BlobServiceClient.from_connection_string(connection_string, retry_policy=_retry())
+        account_key = service.credential.account_key
+    except (ValueError, AttributeError):
+        # From None: the SDK's message may repeat the string.
+        raise UsageError("MATCHCUT_STORAGE must be a connection string with an account key.") from None
+    with _told(service.url), service:
+        container = service.get_container_client(CONTAINER)
+        with suppress(ResourceExistsError):
+            container.create_container()
+        blob = _put(container, file_to_upload(path), on_bytes)
+        sas = generate_blob_sas(
+            account_name=str(service.account_name),
+            container_name=CONTAINER,
+            blob_name=blob.blob_name,
+            account_key=account_key,
+            permission=BlobSasPermissions(read=True),
+            expiry=datetime.now(UTC) + READ_FOR,
+        )
+    return f"{blob.url.partition('?')[0]}?{sas}"
+
+
+def _put(container: ContainerClient, path: Path, on_bytes: OnBytes) -> BlobClient:
+    content = content_of(path)
+    blob = container.get_blob_client(blob_name(path, content))
+    if _is_there(blob, content):
+        on_bytes(content.length_bytes)
+        return blob
+    settings = ContentSettings(
+        content_type=mimetypes.guess_type(path.name)[0] or "application/octet-stream",
+        content_md5=bytearray(content.md5),
+    )
+    with path.open("rb") as file:
+        blob.upload_blob(
+            file,
+            length=content.length_bytes,
+            overwrite=True,
+            content_settings=settings,
+            max_concurrency=2,
+            progress_hook=lambda done, total: on_bytes(done),
+        )
+    return blob
+
+
+def _is_there(blob: BlobClient, content: Content) -> bool:
+    try:
+        found = blob.get_blob_properties()
+    except ResourceNotFoundError:
+        return False
+    except HttpResponseError as refused:
+        # A SAS that only writes cannot look; then the blob is written again.
+        if refused.status_code == 403:
+            return False
+        raise
+    md5 = bytes(found.content_settings.content_md5 or b"")
+    return (content.length_bytes, content.md5) == (found.size, md5)
+
+
+def _retry() -> ExponentialRetry:
+    """About 15 s in all: the SDK's own default waits minutes for a port where nothing listens."""
+    return ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3, random_jitter_range=1)
+
+
+@contextmanager
+def _told(url: str) -> Iterator[None]:
+    """Turns the SDK's failures into one sentence without the query of the URL."""
+    where = url.partition("?")[0]
+    try:
+        yield
+    except HttpResponseError as refused:
+        code = getattr(refused, "error_code", None) or refused.reason
+        raise ClientError(f"{where} refused the upload: {refused.status_code} {code}.") from None
+    except (AzureError, ValueError) as failed:
+        reason = str(failed).partition("\n")[0]
+        raise ClientError(f"The upload to {where} failed: {reason}.") from None

@@ -1,0 +1,131 @@
+"""What the terminal shows. Everything printed passes `printable`, so no secret reaches it."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+from rich.progress import Progress as Bar
+
+from shared.contracts import JobStatus, Progress, Result
+from shared.redact import redact
+from shared.timecode import frame_to_timecode, timecode_to_frame
+
+_QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#]*)[?#]\S*", re.IGNORECASE)
+_USER = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@]*@", re.IGNORECASE)
+
+
+def printable(text: str) -> str:
+    """The text without the query, fragment and user part of any URL, known secrets and keys."""
+    for name in ("MATCHCUT_KEY", "MATCHCUT_STORAGE"):
+        if secret := os.environ.get(name):
+            text = text.replace(secret, f"[{name}]")
+    return redact(_QUERY.sub(r"\1", _USER.sub(r"\1", text)))
+
+
+def say(text: str = "") -> None:
+    print(printable(text), flush=True)
+
+
+def note(text: str) -> None:
+    """To stderr: what is not the command's answer."""
+    print(printable(text), file=sys.stderr, flush=True)
+
+
+def complain(text: str) -> None:
+    """The one line that a failed command ends with."""
+    note("error: " + " ".join(text.split()))
+
+
+def duration(seconds: float) -> str:
+    """`0:01:20`, rounded to whole seconds."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d}"
+
+
+def describe(progress: Progress) -> tuple[str, str, str]:
+    """(segments, speed, ETA) in words; an empty string for what is not known yet."""
+    factor, eta_s = progress.realtime_factor, progress.eta_s
+    return (
+        f"{progress.done}/{progress.total} segments" if progress.total else "",
+        f"{factor:.1f}x real time" if factor is not None else "",
+        f"ETA {duration(eta_s)}" if eta_s is not None else "",
+    )
+
+
+def follow(statuses: Iterable[JobStatus], console: Console | None = None) -> JobStatus:
+    """Show a job until it has ended: a live bar, or lines where stdout is no terminal.
+
+    Returns the last status; there must be one.
+    """
+    console = console or Console(highlight=False)
+    shown = _as_bar(statuses, console) if console.is_terminal else _as_lines(statuses)
+    return deque(shown, maxlen=1).pop()
+
+
+def _as_lines(statuses: Iterable[JobStatus]) -> Iterator[JobStatus]:
+    before = ""
+    for status in statuses:
+        line = ", ".join(part for part in (status.state.value, *describe(status.progress)) if part)
+        if line != before:
+            say(line)
+            before = line
+        yield status
+
+
+def _as_bar(statuses: Iterable[JobStatus], console: Console) -> Iterator[JobStatus]:
+    columns = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("segments", "speed", "eta")]
+    with Bar(TextColumn("{task.description}", markup=False), BarColumn(), *columns, console=console) as bar:
+        task = bar.add_task("", total=None, segments="", speed="", eta="")
+        for status in statuses:
+            segments, speed, eta = describe(status.progress)
+            bar.update(
+                task,
+                description=f"{status.state.value:<9}",
+                # No total yet: the bar pulses.
+                total=status.progress.total or None,
+                completed=status.progress.done,
+                segments=segments,
+                speed=speed,
+                eta="" if status.state.ended else eta,
+            )
+            yield status
+
+
+@contextmanager
+def transfer(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
+    """Give it the bytes done so far; a bar on stderr shows them where that is a terminal."""
+    console = Console(stderr=True, highlight=False)
+    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    with Bar(
+        TextColumn("{task.description}", markup=False),
+        *columns,
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    ) as bar:
+        task = bar.add_task(printable(what), total=total_bytes)
+        yield lambda done: bar.update(task, completed=done)
+
+
+def gap_lines(result: Result) -> list[str]:
+    """One line per gap, in the timecode of the source."""
+    video = result.video
+    start_frame = timecode_to_frame(video.start_timecode, video.rate, video.drop_frame)
+
+    def timecode(frame: int) -> str:
+        return frame_to_timecode(start_frame + frame, video.rate, video.drop_frame)
+
+    return [
+        f"gap     {timecode(gap.start_frame)} to {timecode(gap.end_frame)} "
+        f"({float(Fraction(gap.end_frame - gap.start_frame) / video.rate):.1f} s): "
+        f"no {', '.join(gap.models)} ({gap.code})"
+        for gap in result.gaps
+    ]

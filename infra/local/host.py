@@ -1,0 +1,178 @@
+"""The host in the foreground: Azurite, engine, workers and HTTP, started in order and ended together."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import uvicorn
+from azure.durable_functions import DurableOrchestrationClient
+from azure.durable_functions.models.utils import http_utils
+
+from infra.local import ports
+from infra.local.app import App, AppError, load
+from infra.local.azurite import Azurite
+from infra.local.bridge import Bridge
+from infra.local.engine import EngineServer
+from infra.local.management import PREFIX, Management, client_binding
+from infra.local.pool import WorkerPool
+from infra.local.resume import resume
+from infra.local.routes import application
+from shared import names
+
+logger = logging.getLogger(__name__)
+DEFAULT_PORT = 7071
+_SHUTDOWN_LIMIT_S = 3
+_WILDCARDS = ("0.0.0.0", "::")
+
+
+@dataclass(frozen=True)
+class Options:
+    """A port of None may be replaced by a free one; a named port is used or the host does not start."""
+
+    app: str
+    host: str
+    port: int | None
+    azurite_port: int | None
+    data: Path
+    workers: int
+    storage: str | None
+    ready_file: Path | None
+
+
+class _Server(uvicorn.Server):
+    """Says when it accepts connections, and leaves the signals to run()."""
+
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(config)
+        self._on_ready = on_ready
+        self._task: asyncio.Task[None] | None = None
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets=sockets)
+        self._task = asyncio.create_task(_logged(self._on_ready()))
+
+
+async def _logged(work: Awaitable[None]) -> None:
+    try:
+        await work
+    except Exception:
+        logger.exception("something failed after the start")
+
+
+def run(options: Options) -> None:
+    """Serve until SIGINT or SIGTERM, then leave nothing behind. Raises AppError, AzuriteError, PortTaken."""
+    signal.signal(signal.SIGTERM, _interrupt)
+    with ExitStack() as stack:
+        api = stack.enter_context(ports.listen(options.host, options.port, DEFAULT_PORT, "--port"))
+        sockets = [api]
+        if options.host not in (*_WILDCARDS, "127.0.0.1", "localhost", "::1"):
+            # Bound to one outside address only: the durable client still needs loopback.
+            sockets.append(stack.enter_context(ports.listen("127.0.0.1", 0, 0, "--port")))
+        base_url, rpc_root = _url(options.host, api), _url("127.0.0.1", sockets[-1]) + PREFIX
+        azurite = None
+        if options.storage is None:
+            azurite = Azurite(options.data, options.azurite_port)
+            stack.callback(azurite.stop)
+            azurite.start()
+        storage = options.storage or (azurite.connection_string if azurite else "")
+        _set_environment(storage, base_url)
+        app = load(options.app)
+        server = EngineServer()
+        stack.callback(server.stop)
+        pool = WorkerPool(options.app, options.workers)
+        stack.callback(pool.stop)
+        stack.callback(Bridge(app, server, pool).stop)
+        binding = client_binding(rpc_root, app.task_hub)
+        management = Management(server.stub, app.orchestrators)
+        asgi = application(app, management, binding)
+        if azurite:
+            azurite.wait_ready()
+
+        async def on_ready() -> None:
+            _announce(options, base_url, app, azurite, storage)
+            if names.JOB in app.orchestrators:
+                await _resume(binding)
+
+        config = uvicorn.Config(
+            asgi,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            proxy_headers=False,
+            server_header=False,
+            timeout_graceful_shutdown=_SHUTDOWN_LIMIT_S,
+        )
+        asyncio.run(_serve(_Server(config, on_ready), sockets))
+
+
+async def _serve(server: _Server, sockets: list[socket.socket]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, server.handle_exit, number, None)
+    await server.serve(sockets)
+    await http_utils._close_session()
+
+
+async def _resume(binding: str) -> None:
+    from shared.settings import get_settings
+    from shared.storage import BlobStore
+
+    await resume(DurableOrchestrationClient(binding), BlobStore.from_settings(get_settings()))
+
+
+def _set_environment(storage: str, base_url: str) -> None:
+    """What the app and the workers read. The base URL that links are made from may be set from outside."""
+    os.environ["AzureWebJobsStorage"] = os.environ["MATCHCUT_STORAGE"] = storage  # noqa: SIM112
+    os.environ.setdefault("PUBLIC_BASE_URL", base_url)
+    # A proxy has no business between the app and the emulator.
+    local = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy", ""), "127.0.0.1", "localhost"]
+    os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, local))
+
+
+def _announce(options: Options, base_url: str, app: App, azurite: Azurite | None, storage: str) -> None:
+    api = f"{base_url}/{app.route_prefix}".rstrip("/")
+    note = (
+        f" (port {DEFAULT_PORT} is taken)"
+        if options.port is None and f":{DEFAULT_PORT}" not in base_url
+        else ""
+    )
+    print(f"API      {api}{note}")
+    if azurite:
+        print(f"Blobs    {azurite.blob_endpoint}\nData     {azurite.location}")
+    print(f"Workers  {options.workers}\nCtrl-C stops everything.", flush=True)
+    if options.ready_file:
+        ready: dict[str, Any] = {
+            "base_url": base_url,
+            "connection_string": storage,
+            "azurite_pid": azurite.pid if azurite else None,
+        }
+        half = options.ready_file.with_suffix(".part")
+        half.write_text(json.dumps(ready))
+        half.replace(options.ready_file)
+
+
+def _url(host: str, listening: socket.socket) -> str:
+    shown = "127.0.0.1" if host in _WILDCARDS else host
+    return f"http://{f'[{shown}]' if ':' in shown else shown}:{listening.getsockname()[1]}"
+
+
+def _interrupt(number: int, frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+__all__ = ["AppError", "Options", "run"]

@@ -1,0 +1,35 @@
+"""Listening sockets: the port that was asked for, or a free one where nobody asked."""
+
+from __future__ import annotations
+
+import socket
+
+
+class PortTaken(Exception):
+    """The port that the user named cannot be had; the message names the option that changes it."""
+
+
+def listen(host: str, port: int | None, default: int, option: str) -> socket.socket:
+    """A bound, listening socket on `port`; where that is None on `default`, or any free port instead of it.
+
+    Raises PortTaken.
+    """
+    try:
+        return _bind(host, default if port is None else port)
+    except OSError as taken:
+        if port is None:
+            return _bind(host, 0)
+        raise PortTaken(
+            f"Port {port} on {host} cannot be used ({taken.strerror or taken}); choose another with {option}."
+        ) from taken
+
+
+def free_port(port: int | None, default: int, option: str, host: str = "127.0.0.1") -> int:
+    """As listen(), for a server that binds by itself."""
+    with listen(host, port, default, option) as probe:
+        return int(probe.getsockname()[1])
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host, port), family=family)

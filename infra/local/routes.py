@@ -1,0 +1,126 @@
+"""The HTTP side: the app's HTTP functions under their route prefix, and the management routes.
+
+authLevel is not enforced: the host is meant for one machine and binds to loopback unless told
+otherwise. The management routes answer loopback callers only, whatever the host is bound to.
+"""
+
+from __future__ import annotations
+
+import inspect
+import ipaddress
+import logging
+import re
+from typing import Any
+
+import azure.functions as func
+from azure.functions.http import HttpRequest
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from infra.local.app import App, AppError, Function, new_invocation_id
+from infra.local.management import PREFIX, Management
+
+logger = logging.getLogger(__name__)
+_METHODS = ("GET", "POST", "DELETE", "HEAD", "PATCH", "PUT", "OPTIONS")
+_PARAMETER = re.compile(r"^\{(\*?)(\w+)(:int)?\}$")
+
+
+def application(app: App, management: Management, client_binding: str) -> Starlette:
+    """Raises AppError where a route is written in a way that is not known here."""
+    functions = [_route(function, app.route_prefix, client_binding) for function in app.http]
+    # As in the Functions host, a literal segment goes before a parameter, and that before a rest.
+    functions.sort(key=lambda route: [(":path" in part, "{" in part) for part in route.path.split("/")])
+    return Starlette(
+        routes=[
+            Mount(PREFIX.rstrip("/"), app=LoopbackOnly(Starlette(routes=management.routes()))),
+            *functions,
+        ]
+    )
+
+
+class LoopbackOnly:
+    """403 for any caller that is not on this machine."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and not _is_loopback(scope.get("client")):
+            await PlainTextResponse("Only this machine may call this.", 403)(scope, receive, send)
+        else:
+            await self._app(scope, receive, send)
+
+
+def _is_loopback(client: tuple[str, int] | None) -> bool:
+    try:
+        address = ipaddress.ip_address(client[0] if client else "")
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def _route(function: Function, prefix: str, client_binding: str) -> Route:
+    async def endpoint(request: Request) -> Response:
+        body = await request.body()
+        invocation_id = new_invocation_id()
+        passed = HttpRequest(
+            method=request.method,
+            url=str(request.url),
+            headers=dict(request.headers),
+            params=dict(request.query_params),
+            route_params={name: str(value) for name, value in request.path_params.items()},
+            body_type="bytes",
+            body=body,
+        )
+        arguments = function.arguments(passed, client_binding, invocation_id)
+        try:
+            if inspect.iscoroutinefunction(function.call):
+                result = await function.call(**arguments)
+            else:
+                result = await run_in_threadpool(function.call, **arguments)
+            return _response(result)
+        except Exception:
+            logger.exception(
+                "an HTTP function failed", extra={"function": function.name, "invocation": invocation_id}
+            )
+            return Response(status_code=500)
+
+    methods = [str(getattr(method, "value", method)) for method in function.trigger.methods or _METHODS]
+    return Route(_path(function, prefix), endpoint, methods=methods)
+
+
+def _path(function: Function, prefix: str) -> str:
+    """The Functions route template in Starlette's notation: {x}, {x:int} and {*rest} are known."""
+    parts = []
+    for part in function.trigger.route.strip("/").split("/"):
+        if "{" in part:
+            known = _PARAMETER.match(part)
+            if known is None:
+                raise AppError(f"Function {function.name}: the embedded host cannot route {part}.")
+            rest, name, is_int = known.groups()
+            part = f"{{{name}:path}}" if rest else f"{{{name}{is_int or ''}}}"
+        parts.append(part)
+    return "/" + "/".join(filter(None, [prefix.strip("/"), *parts]))
+
+
+def _response(result: Any) -> Response:
+    if result is None:
+        return Response(status_code=204)
+    if isinstance(result, str):
+        return PlainTextResponse(result)
+    if not isinstance(result, func.HttpResponse):
+        raise TypeError(f"an HTTP function returns HttpResponse or str, not {type(result).__name__}")
+    response = Response(result.get_body(), result.status_code)
+    if "content-type" not in result.headers:
+        text = result.mimetype.startswith("text/")
+        response.headers["content-type"] = (
+            f"{result.mimetype}; charset={result.charset}" if text else result.mimetype
+        )
+    for name, value in result.headers.items():
+        response.headers.append(name, value)
+    return response
