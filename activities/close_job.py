@@ -15,7 +15,7 @@ blueprint = df.Blueprint()
 
 
 @blueprint.activity_trigger(input_name="task", activity=CLOSE_JOB)
-def close_job(task: dict[str, Any]) -> dict[str, Any]:
+def close_job(task: Any) -> dict[str, Any]:
     job = task["job"]
 
     def work(settings: Any, store: Any) -> dict[str, Any]:

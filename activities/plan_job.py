@@ -14,7 +14,7 @@ blueprint = df.Blueprint()
 
 
 @blueprint.activity_trigger(input_name="task", activity=PLAN_JOB)
-def plan_job(task: dict[str, Any]) -> dict[str, Any]:
+def plan_job(task: Any) -> dict[str, Any]:
     job = task["job"]
 
     def work(settings: Any, store: Any) -> dict[str, Any]:

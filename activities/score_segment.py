@@ -14,7 +14,7 @@ blueprint = df.Blueprint()
 
 
 @blueprint.activity_trigger(input_name="task", activity=SCORE_SEGMENT)
-def score_segment(task: dict[str, Any]) -> dict[str, Any]:
+def score_segment(task: Any) -> dict[str, Any]:
     job, unit = task["job"], task["unit"]
 
     def work(settings: Any, store: Any) -> dict[str, Any]:

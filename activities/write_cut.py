@@ -14,7 +14,7 @@ blueprint = df.Blueprint()
 
 
 @blueprint.activity_trigger(input_name="task", activity=WRITE_CUT)
-def write_cut(task: dict[str, Any]) -> dict[str, Any]:
+def write_cut(task: Any) -> dict[str, Any]:
     job = task["job"]
     failed = {int(unit): code for code, units in task["failed"].items() for unit in units}
 

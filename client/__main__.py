@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
 from pathlib import Path
@@ -12,8 +13,8 @@ import typer
 from typer.core import TyperGroup
 
 from client import view
-from client.api import DEFAULT_API, Api
-from client.errors import ClientError
+from client.api import DEFAULT_API, DEFAULT_PATIENCE_S, Api
+from client.errors import ClientError, UsageError
 from client.jobs import (
     default_folder,
     export,
@@ -65,6 +66,15 @@ def root() -> None:
     pass
 
 
+def _whole_number(option: str, text: str) -> int | None:
+    """`make` passes an empty text for a variable that was not set."""
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
+        raise UsageError(f"{option} takes a whole number, 1 or more.")
+    return int(text)
+
+
 def _option(metavar: str, help: str) -> Any:
     return typer.Option(metavar=metavar, help=help)
 
@@ -77,7 +87,7 @@ Patience = Annotated[float, typer.Option(min=0, help="Seconds to try again when 
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Folder for the files; made if absent.")]
 
 
-def _api(url: str, patience_s: float = 60.0) -> Api:
+def _api(url: str, patience_s: float = DEFAULT_PATIENCE_S) -> Api:
     return Api(url or DEFAULT_API, os.environ.get("MATCHCUT_KEY"), patience_s, view.note)
 
 
@@ -150,7 +160,7 @@ def submit(
 
 
 @app.command()
-def watch(job: JobId, patience_s: Patience = 60.0, api: ApiUrl = DEFAULT_API) -> None:
+def watch(job: JobId, patience_s: Patience = DEFAULT_PATIENCE_S, api: ApiUrl = DEFAULT_API) -> None:
     """Show a job until it has ended. Exit code 1 where it failed or was cancelled."""
     with _api(api, patience_s) as service:
         view.say(_wait(service, job).state.value)
@@ -165,10 +175,38 @@ def fetch(job: JobId, out: OutFolder = None, api: ApiUrl = DEFAULT_API) -> None:
 
 @app.command()
 def cancel(job: JobId, api: ApiUrl = DEFAULT_API) -> None:
-    """Ask a job to end."""
+    """End a job; print the state that it has then."""
     with _api(api) as service:
-        service.cancel(job)
-        view.say(f"{job} was asked to end.")
+        view.say(service.cancel(job).state.value)
+
+
+@app.command()
+def demo(
+    video: Annotated[str, typer.Option(help="Any video file; a sample match is made without it.")] = "",
+    out: Annotated[str, typer.Option(help="Folder for the files; out/<name>-<job id> without it.")] = "",
+    segment_s: Annotated[str, _option("SECONDS", "Length of a segment.")] = "",
+    seconds: Annotated[int, _option("SECONDS", "Length of the sample match.")] = 90,
+    seed: Annotated[int, _option("NUMBER", "Of the sample match.")] = 7,
+    workers: Annotated[str, _option("NUMBER", "Activities that run at once.")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the storage and the log.")] = False,
+) -> None:
+    """Do everything on this machine: start the service, send it a match, fetch and show the EDL.
+
+    An empty value counts as not given.
+    """
+    from client.demo import Demo, run  # the other commands need neither the host nor the sample
+
+    run(
+        Demo(
+            video=Path(video) if video else None,
+            out=Path(out) if out else None,
+            segment_s=_whole_number("--segment-s", segment_s),
+            seconds=seconds,
+            seed=seed,
+            workers=_whole_number("--workers", workers),
+            keep=keep,
+        )
+    )
 
 
 @app.command("export")

@@ -23,6 +23,8 @@ DEFAULT_POLL_S = 2.0
 LONGEST_POLL_S = 60.0
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
+DEFAULT_PATIENCE_S = 150.0
+"""Long enough to come back twice when the service asks for a minute."""
 PROMPT_S = 3.0
 """How long a first call is tried again: a wrong address should be told soon."""
 
@@ -64,7 +66,7 @@ class Api:
         self,
         base_url: str = DEFAULT_API,
         key: str | None = None,
-        patience_s: float = 60.0,
+        patience_s: float = DEFAULT_PATIENCE_S,
         notice: Callable[[str], None] = _nothing,
     ) -> None:
         host = _host(base_url)
@@ -107,9 +109,9 @@ class Api:
             time.sleep(retry_after_s)
             patience_s = self._patience_s
 
-    def cancel(self, job: str) -> None:
-        """DELETE /api/jobs/{id}: asks for the end; the job ends some seconds later."""
-        self._call("DELETE", _job_path(job), PROMPT_S)
+    def cancel(self, job: str) -> JobStatus:
+        """DELETE /api/jobs/{id}; the job as it stands then."""
+        return _parsed(JobStatus, self._call("DELETE", _job_path(job), PROMPT_S))
 
     def read(self, job: str, name: str) -> bytes:
         """The bytes of one result file."""

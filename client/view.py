@@ -11,7 +11,14 @@ from contextlib import contextmanager
 from fractions import Fraction
 
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, TextColumn, TransferSpeedColumn
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    ProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
 from rich.progress import Progress as Bar
 
 from shared.contracts import JobStatus, Progress, Result
@@ -102,17 +109,24 @@ def _as_bar(statuses: Iterable[JobStatus], console: Console) -> Iterator[JobStat
 @contextmanager
 def transfer(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
     """Give it the bytes done so far; a bar on stderr shows them where that is a terminal."""
-    console = Console(stderr=True, highlight=False)
-    columns = (BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Bar(
-        TextColumn("{task.description}", markup=False),
-        *columns,
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    ) as bar:
+    with _passing(DownloadColumn(), TransferSpeedColumn()) as bar:
         task = bar.add_task(printable(what), total=total_bytes)
         yield lambda done: bar.update(task, completed=done)
+
+
+@contextmanager
+def counting(what: str) -> Iterator[Callable[[int, int], None]]:
+    """Give it (done, total); a bar on stderr shows them where that is a terminal."""
+    with _passing(TimeRemainingColumn(compact=True)) as bar:
+        task = bar.add_task(printable(what), total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
+
+
+def _passing(*columns: ProgressColumn) -> Bar:
+    """A bar that leaves nothing behind."""
+    console = Console(stderr=True, highlight=False)
+    text = TextColumn("{task.description}", markup=False)
+    return Bar(text, BarColumn(), *columns, console=console, transient=True, disable=not console.is_terminal)
 
 
 def gap_lines(result: Result) -> list[str]:

@@ -14,7 +14,7 @@ _SECRETS = (
         ),
         r"\1=[redacted]",
     ),
-    (re.compile(r"\b(Bearer|SharedKey)\s+[A-Za-z0-9+/=._:~-]+", re.IGNORECASE), r"\1 [redacted]"),
+    (re.compile(r"\b(Bearer|SharedKey)\s+[^\s'\"<>,]+", re.IGNORECASE), r"\1 [redacted]"),
 )
 
 

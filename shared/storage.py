@@ -162,8 +162,11 @@ class Source:
 
 
 def split_secret(url: str) -> tuple[str, str]:
-    """(url without query and fragment, query). The query is the SAS."""
-    parts = urlsplit(url)
+    """(url without query and fragment, query). The query is the SAS. Raises BadUrl."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise BadUrl("The video URL cannot be parsed.") from None
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), parts.query
 
 

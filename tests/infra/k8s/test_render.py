@@ -140,6 +140,8 @@ def test_every_supported_field_does_what_it_says(folder: Path) -> None:
         ("add", "containers/0", "containers/7", "does not have"),
         ("config", "kind: ConfigMap", "", "without apiVersion, kind or name"),
         ("config", "metadata: {", "metadata: [", "is not YAML"),
+        ("config", "apiVersion: v1", "- a\n---\napiVersion: v1", "not an object"),
+        ("kustomization", "config.yaml", "../", "has no kustomization.yaml"),
     ],
 )
 def test_what_the_renderer_does_not_know_is_refused(

@@ -1,0 +1,36 @@
+"""An app whose orchestrator has the name of matchcut's, and keeps its state in blobs as matchcut does."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import azure.durable_functions as df
+
+from shared import names
+from shared.settings import get_settings
+from shared.storage import BlobStore
+
+app = df.DFApp()
+
+
+@app.orchestration_trigger(context_name="context", orchestration=names.JOB)
+def job(context: df.DurableOrchestrationContext) -> Any:
+    steps = [context.call_activity("step", f"{context.instance_id}/{n}") for n in range(6)]
+    yield context.task_all(steps)
+    yield context.call_activity("close", context.instance_id)
+
+
+@app.activity_trigger(input_name="name")
+def step(name: str) -> None:
+    """Leaves one blob for each time it ran; what is there already is not done again."""
+    store = BlobStore.from_settings(get_settings())
+    if not store.exists(f"done/{name}"):
+        time.sleep(0.3)
+        store.put(f"ran/{name}/{time.monotonic_ns()}", b"{}")
+        store.put(f"done/{name}", b"{}")
+
+
+@app.activity_trigger(input_name="instance")
+def close(instance: str) -> None:
+    BlobStore.from_settings(get_settings()).put(names.end_path(instance), b"{}")

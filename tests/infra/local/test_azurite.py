@@ -1,0 +1,83 @@
+"""The blob emulator as a child process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from azure.storage.blob import BlobServiceClient
+
+from infra.local import azurite as azurite_module
+from infra.local.azurite import ROOT, Azurite, AzuriteError, setup
+from infra.local.ports import listen
+from tests.infra.local.processes import still_running
+
+pytestmark = pytest.mark.azurite
+
+_CRASH = """
+import sys, time
+from pathlib import Path
+from azure.storage.blob import BlobServiceClient
+from infra.local.azurite import Azurite
+azurite = Azurite(Path(sys.argv[1])).__enter__()
+service = BlobServiceClient.from_connection_string(azurite.connection_string)
+service.create_container("kept").upload_blob("a", b"still here")
+print(azurite.pid, flush=True)
+time.sleep(60)
+"""
+
+
+def test_what_was_written_is_read_back_in_part() -> None:
+    with Azurite() as azurite:
+        container = BlobServiceClient.from_connection_string(azurite.connection_string).create_container(
+            "one"
+        )
+        container.upload_blob("a", bytes(range(256)) * 40)
+        assert bytes(range(5, 15)) == container.download_blob("a", offset=5, length=10).readall()
+        pid, location = azurite.pid, azurite.location
+    assert [] == still_running([pid])
+    assert not location.exists()
+
+
+def test_it_ends_with_a_killed_parent_and_keeps_what_was_written(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", _CRASH, str(tmp_path)], cwd=ROOT, stdout=subprocess.PIPE, text=True
+    ) as parent:
+        assert parent.stdout is not None
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    assert [] == still_running([pid])
+    with Azurite(tmp_path) as azurite:
+        service = BlobServiceClient.from_connection_string(azurite.connection_string)
+        assert b"still here" == service.get_blob_client("kept", "a").download_blob().readall()
+
+
+def test_setup_takes_no_time_when_it_is_done() -> None:
+    first = setup()
+    begun = time.monotonic()
+    assert first == setup()
+    assert time.monotonic() - begun < 2
+
+
+def test_a_port_that_is_taken_after_all_is_a_sentence_with_what_azurite_said(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with listen("127.0.0.1", 0, 0, "--port") as taken:
+        monkeypatch.setattr(azurite_module, "free_port", lambda *_: taken.getsockname()[1])
+        with (
+            pytest.raises(AzuriteError, match=r"Azurite ended with code 1; it said: .*EADDRINUSE"),
+            Azurite(),
+        ):
+            pass
+
+
+def test_an_installation_that_fails_is_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MATCHCUT_TOOLS", str(tmp_path))
+    monkeypatch.setenv("npm_config_offline", "true")
+    monkeypatch.setenv("npm_config_cache", str(tmp_path / "empty"))
+    with pytest.raises(AzuriteError, match=r"^Azurite cannot be installed: .+\.$") as failure:
+        setup()
+    assert "\n" not in str(failure.value)

@@ -1,0 +1,132 @@
+"""Starting, stopping, crashing: what a user sees, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from infra.local.azurite import ROOT, Azurite
+from infra.local.embedded import EmbeddedHost, HostFailed
+from shared import names
+from shared.settings import Settings
+from shared.storage import BlobStore
+from tests.infra.local.conftest import TINY
+from tests.infra.local.processes import descendants, still_running
+
+RESUMABLE = "tests.infra.local.apps.resumable.function_app"
+ELSEWHERE = "UseDevelopmentStorage=true"
+
+pytestmark = pytest.mark.e2e
+
+
+def command(*arguments: str) -> subprocess.CompletedProcess[str]:
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("MATCHCUT_")}
+    return subprocess.run(
+        [sys.executable, "-m", "infra.local", "host", "--storage", ELSEWHERE, *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+
+@pytest.mark.azurite
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_ends_the_host_with_all_its_processes(number: signal.Signals) -> None:
+    with EmbeddedHost(app=TINY, workers=2) as host:
+        family = descendants(host.pid)
+        assert 3 == len(family), "two workers and Azurite"
+        with httpx.Client(base_url=host.base_url, trust_env=False) as http:
+            busy = {"activity": "child", "input": str(host.data / "pid")}
+            path = "/runtime/webhooks/durabletask/orchestrators/one/busy"
+            http.post(path, json=json.dumps(busy))
+            child = _wait_for_pid(host.data / "pid")
+        os.kill(host.pid, number)
+        assert 0 == host._process.wait(20)
+        assert [] == still_running([*family, child], limit_s=1)
+
+
+@pytest.mark.azurite
+def test_a_killed_host_leaves_no_worker_and_no_azurite() -> None:
+    with EmbeddedHost(app=TINY, workers=2) as host:
+        family = descendants(host.pid)
+        host.kill()
+        assert [] == still_running(family)
+
+
+@pytest.mark.azurite
+def test_unfinished_jobs_go_on_after_a_kill_and_do_not_repeat_what_was_done(tmp_path: Path) -> None:
+    job = "m-1"
+    with EmbeddedHost(app=RESUMABLE, workers=1, data=tmp_path) as host:
+        store = _store(host.connection_string)
+        store.put(names.request_path(job), b"{}")
+        with httpx.Client(base_url=host.base_url, trust_env=False) as http:
+            http.post(f"/runtime/webhooks/durabletask/orchestrators/{names.JOB}/{job}", json=json.dumps(job))
+        _until(lambda: len(list(store.list("done/"))) >= 2)
+        host.kill()
+        still_running([host.azurite_pid or 0])
+    with Azurite(tmp_path) as azurite:
+        before = set(_store(azurite.connection_string).list("done/"))
+    with EmbeddedHost(app=RESUMABLE, workers=1, data=tmp_path) as host:
+        store = _store(host.connection_string)
+        _until(lambda: store.exists(names.end_path(job)))
+        runs = [path.split("/")[2] for path in store.list("ran/")]
+    assert 2 <= len(before) < 6
+    assert {str(n) for n in range(6)} == set(runs)
+    assert len(runs) <= 7, "only the step in flight may have run twice"
+
+
+def test_a_named_port_that_is_taken_ends_with_code_2_and_one_sentence() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = command("--app", TINY, "--port", str(port))
+    assert 2 == done.returncode
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"Port {port} on 127.0.0.1 cannot be used")
+    assert "--port" in line
+
+
+def test_an_app_that_cannot_be_imported_ends_with_code_1_and_one_sentence() -> None:
+    done = command("--app", "tests.infra.local.apps.broken.function_app", "--port", "0")
+    assert 1 == done.returncode
+    (line,) = done.stderr.splitlines()
+    assert "cannot be loaded: ModuleNotFoundError: No module named 'a_package_that_nobody_has'" in line
+
+
+def test_an_embedded_host_that_does_not_start_says_why() -> None:
+    with (
+        pytest.raises(HostFailed, match="cannot be loaded"),
+        EmbeddedHost(app="no_such_app", storage=ELSEWHERE),
+    ):
+        pass
+
+
+def test_no_workers_is_wrong_usage() -> None:
+    assert 2 == command("--workers", "0").returncode
+
+
+def _store(connection_string: str) -> BlobStore:
+    return BlobStore.from_settings(Settings(storage=connection_string))
+
+
+def _until(true: object, limit_s: float = 30) -> None:
+    assert callable(true)
+    deadline = time.monotonic() + limit_s
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def _wait_for_pid(path: Path) -> int:
+    _until(lambda: path.exists() and path.read_text())
+    return int(path.read_text())

@@ -1,0 +1,122 @@
+"""The process pool with real processes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from queue import SimpleQueue
+
+import pytest
+
+from infra.local.pool import Failure, Work, WorkerPool
+from tests.infra.local.conftest import TINY
+from tests.infra.local.processes import descendants, still_running
+
+Outcome = str | Failure
+_LIMIT_S = 30
+
+
+class Calls:
+    """Submits activities and collects what they came to, in the order in which they ended."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self._pool = pool
+        self._ended: SimpleQueue[tuple[int, Outcome]] = SimpleQueue()
+        self._count = 0
+
+    def send(self, function: str, payload: str = "1", wanted: bool = True) -> None:
+        number, self._count = self._count, self._count + 1
+        ended = self._ended
+        self._pool.submit(Work(function, payload, "id", lambda: wanted, lambda o: ended.put((number, o))))
+
+    def take(self, count: int) -> list[tuple[int, Outcome]]:
+        return [self._ended.get(timeout=_LIMIT_S) for _ in range(count)]
+
+    def one(self, function: str, payload: str = "1") -> Outcome:
+        self.send(function, payload)
+        ((_, outcome),) = self.take(1)
+        return outcome
+
+
+@pytest.fixture(scope="module")
+def pool() -> Iterator[WorkerPool]:
+    running = WorkerPool(TINY, 1)
+    yield running
+    running.stop()
+
+
+@pytest.fixture
+def calls(pool: WorkerPool) -> Calls:
+    return Calls(pool)
+
+
+def test_one_worker_takes_work_in_the_order_it_came(calls: Calls) -> None:
+    for n in range(20):
+        calls.send("double", str(n))
+    assert [(n, str(2 * n)) for n in range(20)] == calls.take(20)
+
+
+@pytest.mark.parametrize("value", ["null", "0", '"text \\u00e9"', '{"a": [1, 2.5, true, null]}', "[]"])
+def test_values_come_back_as_they_went(calls: Calls, value: str) -> None:
+    assert value == calls.one("same", value)
+
+
+def test_an_exception_fails_the_activity_with_its_type_text_and_stack(calls: Calls) -> None:
+    outcome = calls.one("fail", '"x"')
+    assert isinstance(outcome, Failure)
+    assert ("ValueError", "no good: x") == (outcome.type, outcome.message)
+    assert "in fail" in outcome.stack
+
+
+def test_a_result_that_is_not_json_fails_the_activity(calls: Calls) -> None:
+    outcome = calls.one("unspeakable")
+    assert isinstance(outcome, Failure)
+    assert "json serializable" in outcome.message
+
+
+def test_a_killed_worker_fails_its_own_activity_and_the_next_ones_run(calls: Calls) -> None:
+    calls.send("die")
+    calls.send("double", "4")
+    (died, after) = calls.take(2)
+    message = "the worker process that ran it died: signal SIGKILL"
+    assert (0, Failure("WorkerDied", message)) == died
+    assert (1, "8") == after
+
+
+def test_a_worker_killed_while_idle_costs_nothing(calls: Calls) -> None:
+    calls.one("double")
+    workers = descendants(os.getpid())
+    for pid in workers:
+        if b"infra.local.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+            os.kill(pid, signal.SIGKILL)
+    time.sleep(0.05)
+    assert "2" == calls.one("double")
+
+
+def test_work_that_is_no_longer_wanted_is_dropped(calls: Calls) -> None:
+    calls.send("double", "1", wanted=False)
+    calls.send("double", "2")
+    assert [(1, "4")] == calls.take(1)
+
+
+def test_stopping_ends_what_an_activity_has_started(tmp_path: Path) -> None:
+    pool = WorkerPool(TINY, 1)
+    pid_file = tmp_path / "pid"
+    Calls(pool).send("child", f'"{pid_file}"')
+    deadline = time.monotonic() + _LIMIT_S
+    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    child = int(pid_file.read_text())
+    pool.stop()
+    assert [] == still_running([child])
+
+
+def test_a_worker_that_cannot_load_the_app_fails_the_activity_with_the_reason() -> None:
+    pool = WorkerPool("tests.infra.local.apps.broken.function_app", 1)
+    outcome = Calls(pool).one("double")
+    pool.stop()
+    assert isinstance(outcome, Failure)
+    assert "No module named 'a_package_that_nobody_has'" in outcome.message

@@ -1,0 +1,25 @@
+"""A named port or a sentence, a default port or another."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.local.ports import PortTaken, free_port, listen
+
+
+def test_a_named_port_that_is_taken_is_a_sentence_with_port_and_option() -> None:
+    with listen("127.0.0.1", 0, 0, "--port") as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(PortTaken, match=rf"^Port {port} on 127.0.0.1 .* choose another with --port\.$"):
+            listen("127.0.0.1", port, 0, "--port")
+
+
+def test_a_default_port_that_is_taken_gives_way_to_a_free_one() -> None:
+    with listen("127.0.0.1", 0, 0, "--port") as taken:
+        port = taken.getsockname()[1]
+        assert free_port(None, port, "--port") not in (0, port)
+
+
+def test_a_default_port_that_is_free_is_taken() -> None:
+    port = free_port(0, 0, "--port")
+    assert port == free_port(None, port, "--port")

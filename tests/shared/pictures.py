@@ -1,0 +1,108 @@
+"""Pictures and models made up for the scorer's tests."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from models.export import Build, constant, parse, provenance, write
+from shared.contracts import ModelManifest
+from shared.inference import Model
+from shared.scorer import PictureScorer
+from shared.tracks import Track
+
+Image = npt.NDArray[np.uint8]
+
+
+@lru_cache(maxsize=4096)
+def image_of(frame: int, width: int, height: int, colour: str) -> Image:
+    """What is seen at a frame: noise of its own, so that no two pictures score the same."""
+    shape = (height, width) if colour == "gray" else (height, width, 3)
+    return np.random.default_rng(frame).integers(0, 256, shape, np.uint8)
+
+
+@dataclass
+class Shown:
+    """A picture that counts how often it is converted."""
+
+    frame: int
+    conversions: list[int] = field(default_factory=list)
+
+    def image(
+        self,
+        width: int,
+        height: int,
+        colour: Literal["rgb", "bgr", "gray"],
+        fit: Literal["stretch", "letterbox"],
+    ) -> Image:
+        self.conversions.append(self.frame)
+        return image_of(self.frame, width, height, colour)
+
+
+def clip_model(folder: Path, **changes: Any) -> ModelManifest:
+    """Writes a small clip model: float32 gray pictures, normalised, through two dense layers."""
+    manifest: dict[str, Any] = {
+        "name": "tiny-clip",
+        "version": "1.0.0",
+        "kind": "clip",
+        "rate": "5/1",
+        "window": 8,
+        "stride": 3,
+        "anchor": 4,
+        "batch": 4,
+        "input": {
+            "name": "clip",
+            "layout": "NTCHW",
+            "width": 6,
+            "height": 4,
+            "colour": "gray",
+            "mean": [127.5],
+            "std": [64.0],
+        },
+        "output": {"name": "logits", "labels": ["a", "b", "c"], "activation": "softmax"},
+        "provenance": provenance("made up for a test"),
+    } | changes
+    window = manifest["window"]
+    random = np.random.default_rng(7)
+    graph = parse(
+        f"""
+        tiny (float[{manifest["batch"]}, {window}, 1, 4, 6] clip) => (float[{manifest["batch"]}, 3] logits) {{
+          row = Reshape (clip, flat)
+          hidden = MatMul (row, first)
+          positive = Relu (hidden)
+          logits = MatMul (positive, last)
+        }}""",
+        {
+            "flat": np.array([0, -1], np.int64),
+            "first": constant(random.standard_normal((window * 24, 50)) / 10),
+            "last": constant(random.standard_normal((50, 3)) / 10),
+        },
+    )
+    sample = random.standard_normal((manifest["batch"], window, 1, 4, 6)).astype(np.float32)
+    return write(Build(graph, manifest, sample), folder)
+
+
+def score_segment(
+    model: Model, rate: Fraction, frames: list[int], start: int, end: int | None
+) -> tuple[Track, list[Shown]]:
+    """Pushes what the scorer says it needs and nothing else, as a decoder would."""
+    scorer = PictureScorer(model, rate, start, end)
+    begin = max([frame for frame in frames if frame <= scorer.first_needed], default=frames[0])
+    pushed = []
+    last = None
+    for frame in frames:
+        if frame < begin:
+            continue
+        pushed.append(Shown(frame))
+        scorer.push(pushed[-1])
+        if scorer.end_needed is not None and frame >= scorer.end_needed:
+            break
+    else:
+        last = frames[-1]
+    return scorer.finish(last), pushed
