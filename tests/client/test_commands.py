@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from client.__main__ import app
+from client.commands import app
 from shared.contracts import ErrorBody, State
 from shared.timelines import write_timeline
 from tests.client.results import a_result
@@ -249,7 +249,7 @@ def test_a_defect_of_the_client_shows_its_place_but_not_the_signature(
     def broken(*arguments: object) -> None:
         raise RuntimeError(f"cannot do {VIDEO}{SAS}")
 
-    monkeypatch.setattr("client.__main__.video_url", broken)
+    monkeypatch.setattr("client.commands.video_url", broken)
     done = run("submit", VIDEO + SAS)
     assert 1 == done.exit_code
     assert "Zm9yYmlkZGVu" not in done.output

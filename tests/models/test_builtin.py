@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -201,7 +202,7 @@ def test_the_cuts_of_real_footage_are_found_and_nothing_else() -> None:
             cv2.resize(frame.to_ndarray(format="rgb24"), (32, 18), interpolation=cv2.INTER_AREA)
             for frame in container.decode(video=0)
         ]
-    scores = _seen("shot-change", *(np.stack(pair) for pair in zip(pictures, pictures[1:], strict=False)))
+    scores = _seen("shot-change", *(np.stack(pair) for pair in pairwise(pictures)))
     seconds = [Fraction(int(frame) + 1, 25) for frame in np.flatnonzero(scores[:, 0] >= 0.5)]
     assert [Fraction(s) for s in ("1.2", "3.04", "5.48", "7.48", "9.68")] == seconds
 
@@ -219,7 +220,7 @@ def _texture(seed: int, patch: int = 10) -> Array:
 
 def _moved(texture: Array, dx: float, dy: float, zoom: float = 1.0) -> Array:
     matrix = cv2.getRotationMatrix2D((1.5 * WIDTH - 0.5, 1.5 * HEIGHT - 0.5), 0, zoom)
-    matrix[:, 2] += (dx, dy)
+    matrix[:, 2] += np.array([dx, dy])
     return np.asarray(cv2.warpAffine(texture, matrix, texture.shape[::-1], flags=cv2.INTER_CUBIC))
 
 
@@ -258,7 +259,8 @@ def test_players_against_the_pan_are_residual_and_leave_the_direction() -> None:
     before[25:45, 40:60], after[25:45, 36:56] = _view(player)[:20, :20], _view(player)[:20, :20]
     got = _motion(before, after)
     assert pytest.approx(4 * 5 / WIDTH, abs=0.02) == got["dx"]
-    assert got["residual"] > alone["residual"] + 0.01
+    true = 20 * 20 / (WIDTH * HEIGHT) * 8 * 5 / WIDTH  # 8 pixels against the pan, on this share of it
+    assert got["residual"] - alone["residual"] > true / 3
 
 
 def test_pictures_without_texture_do_not_move() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -17,9 +18,7 @@ from shared.tracks import stitch
 from tests.shared.pictures import Shown, clip_model, image_of, score_segment
 
 FILM, NTSC = Fraction(25), Fraction(30000, 1001)
-SETTINGS = settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+SETTINGS = settings(max_examples=25, deadline=None)
 
 
 @pytest.fixture(scope="module")
@@ -52,10 +51,7 @@ def test_any_segments_give_the_track_of_one_segment(
     frames = [0, *np.cumsum(steps).tolist()]  # VFR with holes
     whole, _ = score_segment(models[kind], rate, frames, 0, None)
     edges = [0, *sorted(cuts), None]
-    parts = [
-        score_segment(models[kind], rate, frames, a or 0, b)[0]
-        for a, b in zip(edges, edges[1:], strict=False)
-    ]
+    parts = [score_segment(models[kind], rate, frames, a or 0, b)[0] for a, b in pairwise(edges)]
     joined = stitch(parts)
     assert whole.first == joined.first == 0
     assert whole.grid == joined.grid

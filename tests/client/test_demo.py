@@ -1,0 +1,213 @@
+"""The demo as a person runs it; what needs the service is marked e2e."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from client.commands import app
+from client.demo import RUN
+from shared.contracts import Result, State
+from shared.settings import ROOT
+from shared.timelines import write_timeline
+from tests.shared.clips import make_clip
+
+
+class Started(AssertionError):
+    """Something was started that should not have been."""
+
+
+def refused(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, list[str]]:
+    """(exit code, lines on stderr) of a demo that must not come to making or starting anything."""
+
+    def start(*a: object, **k: object) -> None:
+        raise Started
+
+    monkeypatch.setattr("client.demo.EmbeddedHost", start)
+    monkeypatch.setattr("client.demo.write_match", start)
+    monkeypatch.setattr("client.demo.file_to_upload", lambda path: path) if not arguments else None
+    done = CliRunner().invoke(app, ["demo", *arguments])
+    assert "" == done.stdout
+    return done.exit_code, done.stderr.splitlines()
+
+
+def test_a_video_that_is_not_there_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "match.mp4"
+    expected = (1, [f"error: {path} is not there."])
+    assert expected == refused(monkeypatch, "--video", str(path), "--out", str(tmp_path))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    code, told = refused(monkeypatch, "--out", str(tmp_path / "file" / "below"))
+    assert 1 == code
+    assert [f"error: The folder {tmp_path / 'file' / 'below'} cannot be written: Not a directory."] == told
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--segment-s", "0"),
+        ("--segment-s", "x"),
+        ("--segment-s", "1"),
+        ("--workers", "0"),
+        ("--workers", "-1"),
+    ],
+)
+def test_a_number_that_cannot_be_is_told_before_anything_starts(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, value: str
+) -> None:
+    code, told = refused(monkeypatch, "--out", str(tmp_path), option, value)
+    assert (2, 1) == (code, len(told))
+
+
+def alive(session: int) -> list[str]:
+    """Command lines of the processes of a session that have not ended."""
+    found = []
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            state, _, _, sid = (folder / "stat").read_text().rpartition(") ")[2].split()[:4]
+            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            continue  # ended while we looked
+        if int(sid) == session and state != "Z":
+            found.append(command)
+    return found
+
+
+@contextmanager
+def demo(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
+    """A demo in a session of its own, of which nothing may be left at the end."""
+    command = [sys.executable, "-m", "client", "demo", *arguments]
+    with subprocess.Popen(
+        command,
+        cwd=ROOT,
+        env=os.environ | environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            yield process
+            assert process.poll() is not None
+            assert [] == alive(process.pid)
+        finally:
+            if process.poll() is None:
+                process.terminate()
+
+
+def until(process: subprocess.Popen[str], beginning: str) -> str:
+    """The first line that begins so."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith(beginning):
+            return line
+    raise AssertionError(f"no line begins with {beginning!r}")
+
+
+def kept_folders() -> set[Path]:
+    return set(RUN.glob("demo-*"))
+
+
+@pytest.mark.e2e
+def test_the_demo_leaves_an_edl_and_tells_how_good_it_is(tmp_path: Path) -> None:
+    out, before = tmp_path / "new" / "folder", kept_folders()
+    with demo(
+        "--seconds", "30", "--segment-s", "10", "--video", "", "--workers", "", "--out", str(out)
+    ) as made:
+        shown, told = made.communicate(timeout=240)
+    assert (0, "") == (made.returncode, told)
+    result = Result.model_validate_json((out / "result.json").read_bytes())
+    assert State.COMPLETED == result.state
+    edl = (out / "cut.edl").read_bytes()
+    assert write_timeline(result, "original-edl") == edl
+    assert edl.decode().strip() in shown
+    assert all(str(out / name) in shown for name in ("cut.edl", "result.json"))
+    assert re.search(r"^Completed, 4/4 segments, \d+\.\dx real time$", shown, re.MULTILINE)
+    assert re.search(r"precision (\d\.\d\d|n/a).*recall (\d\.\d\d|n/a)", shown.splitlines()[-1])
+    assert "sig=" not in shown
+    assert before == kept_folders()
+
+
+@pytest.mark.e2e
+def test_the_demo_of_what_is_no_video_ends_with_the_jobs_own_sentence(tmp_path: Path) -> None:
+    path = tmp_path / "match.mp4"
+    path.write_bytes(b"What is a match?" * 4000)
+    with demo("--video", str(path), "--out", str(tmp_path / "out")) as made:
+        _, told = made.communicate(timeout=240)
+    assert 1 == made.returncode
+    assert 1 == len(told.splitlines())
+    assert "container formats" in told
+    assert [] == list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.e2e
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: signal.Signals, code: int) -> None:
+    before = kept_folders()
+    path = tmp_path / "match.mp4"
+    path.write_bytes(make_clip(1500, Fraction(25)))
+    with demo("--video", str(path), "--segment-s", "2", "--out", str(tmp_path / "out")) as made:
+        until(made, "job ")
+        assert any("infra.local" in command for command in alive(made.pid))
+        made.send_signal(number)
+        _, told = made.communicate(timeout=60)
+    assert (code, "") == (made.returncode, told)
+    assert before == kept_folders()
+
+
+@pytest.mark.e2e
+def test_a_service_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> None:
+    (tmp_path / "match.mp4").write_bytes(make_clip(50))
+    (tmp_path / "tools").touch()
+    before = kept_folders()
+    tools = str(tmp_path / "tools" / "below")
+    with demo("--video", str(tmp_path / "match.mp4"), "--out", str(tmp_path), MATCHCUT_TOOLS=tools) as made:
+        _, told = made.communicate(timeout=60)
+    assert 1 == made.returncode
+    assert told.startswith("error: The service did not start: ")
+    assert 1 == len(told.splitlines())
+    (kept,) = kept_folders() - before
+    log = kept / "host.log"
+    assert log.is_file()
+    assert told.endswith(f" Its log is {log}.\n")
+    log.unlink()
+    kept.rmdir()
+
+
+@pytest.mark.e2e
+def test_a_service_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
+    path = tmp_path / "match.mp4"
+    path.write_bytes(make_clip(1500, Fraction(25)))
+    with demo("--video", str(path), "--segment-s", "2", "--out", str(tmp_path / "out"), "--keep") as made:
+        until(made, "job ")
+        (host,) = (
+            int(folder.name)
+            for folder in Path("/proc").glob("[0-9]*")
+            if int((folder / "stat").read_text().rpartition(") ")[2].split()[1]) == made.pid
+        )
+        os.kill(host, signal.SIGKILL)
+        began_s = time.monotonic()
+        _, told = made.communicate(timeout=60)
+        assert 30 > time.monotonic() - began_s
+    assert 1 == made.returncode
+    last = told.splitlines()[-1]
+    found = re.fullmatch(r"error: The service does not answer any more; its log is (.*/host\.log)\.", last)
+    assert found, told
+    assert Path(found[1]).is_file()

@@ -1,0 +1,26 @@
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import pytest
+
+from samples.match import write_match
+from samples.truth import Truth
+
+
+@dataclass(frozen=True)
+class Sample:
+    path: Path
+    truth: Truth
+
+
+@pytest.fixture(scope="session")
+def ntsc_sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
+    """30 s at 29.97, as small as it goes, with a start timecode."""
+    path = tmp_path_factory.mktemp("sample") / "ntsc.mp4"
+    truth = write_match(
+        path, seconds=30, seed=4, width=160, height=90, rate=Fraction(30000, 1001), timecode="10:00:00;00"
+    )
+    return Sample(path, truth)
