@@ -1,0 +1,1 @@
+"""Measurements. Each target writes bench/results/<target>.json; none is a test."""
