@@ -103,10 +103,8 @@ class PictureScorer:
 
     def _take(self, before: int) -> None:
         """Every sample on screen before the timeline frame `before` shows the picture held."""
-        stride, window = self._spec.stride, self._spec.window
-        while (self._end_sample is None or self._next < self._end_sample) and self._frame_of(
-            self._next
-        ) < before:
+        stride, window, end = self._spec.stride, self._spec.window, self._end_sample
+        while (end is None or self._next < end) and self._frame_of(self._next) < before:
             if self._next % stride < window:  # else it lies between two windows
                 self._samples[self._next] = self._image()
                 self._emit()

@@ -46,7 +46,10 @@ class Shown:
 
 
 def clip_model(folder: Path, **changes: Any) -> ModelManifest:
-    """Writes a small clip model: float32 gray pictures, normalised, through two dense layers."""
+    """Writes a small clip model: float32 gray pictures, normalised, through two dense layers.
+
+    Each row of a batch has a bias of its own: what a kernel's rounding may do, made plain to see.
+    """
     manifest: dict[str, Any] = {
         "name": "tiny-clip",
         "version": "1.0.0",
@@ -76,9 +79,11 @@ def clip_model(folder: Path, **changes: Any) -> ModelManifest:
           row = Reshape (clip, flat)
           hidden = MatMul (row, first)
           positive = Relu (hidden)
-          logits = MatMul (positive, last)
+          summed = MatMul (positive, last)
+          logits = Add (summed, row_bias)
         }}""",
         {
+            "row_bias": constant(np.arange(manifest["batch"])[:, None] * [0.1, 0, -0.1]),
             "flat": np.array([0, -1], np.int64),
             "first": constant(random.standard_normal((window * 24, 50)) / 10),
             "last": constant(random.standard_normal((50, 3)) / 10),
