@@ -12,8 +12,6 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from samples.evaluate import evaluate
-
 from client import view
 from client.api import Api
 from client.errors import ClientError, Unreachable
@@ -28,6 +26,7 @@ from client.jobs import (
 )
 from client.upload import file_to_upload, upload_to_account
 from infra.local.embedded import EmbeddedHost, HostFailed
+from samples.evaluate import evaluate, summary
 from samples.match import EncoderFailed, truth_path, write_match
 from samples.truth import GENERATOR_VERSION, Truth
 from shared.settings import ROOT
@@ -37,7 +36,7 @@ RUN = ROOT / ".run"
 EDL_FILE = FORMATS["original-edl"].file_name
 SAMPLE_SIZE = (640, 360)
 SAMPLE_RATE = Fraction(25)
-HOST_PATIENCE_S = 15.0
+HOST_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
@@ -55,8 +54,13 @@ class Demo:
 
 def run(demo: Demo) -> None:
     """Raises ClientError with the one sentence that says why there is no EDL."""
+    with _ended_by_signals():
+        _run(demo)
+
+
+def _run(demo: Demo) -> None:
     writable(demo.out or Path("out"))
-    name = demo.video.name if demo.video else _sample_name(demo)
+    name = demo.video.name[-200:] if demo.video else _sample_name(demo)
     request = job_request({"video": f"file://{name}", "name": name, "segment_s": demo.segment_s}, {})
     video = file_to_upload(demo.video) if demo.video else sample_match(demo)
     with (
@@ -72,7 +76,8 @@ def run(demo: Demo) -> None:
         folder = demo.out or default_folder(name, accepted.id)
         files = fetch_files(api, status, folder)
     view.say()
-    view.say((folder / EDL_FILE).read_text())
+    view.say((folder / EDL_FILE).read_text().rstrip())
+    view.say()
     for path in files:
         view.say(f"file    {path}")
     if demo.keep:
@@ -119,14 +124,13 @@ def embedded_host(workers: int | None, keep: bool) -> Iterator[EmbeddedHost]:
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir=writable(RUN)))
     host = EmbeddedHost(data=folder, workers=workers)
     try:
-        with _ended_by_signals():
-            try:
-                view.say("Starting the service ...")
-                yield host.start()
-            finally:
-                # A second Ctrl-C must not cut this short: it would leave processes behind.
-                with _deaf():
-                    host.__exit__(None, None, None)
+        try:
+            view.say("Starting the service ...")
+            yield host.start()
+        finally:
+            # A second Ctrl-C must not cut this short: it would leave processes behind.
+            with _deaf():
+                host.__exit__(None, None, None)
     except HostFailed as failed:
         keep = True
         raise ClientError(f"The service did not start: {failed} Its log is {host.log}.") from None
@@ -169,4 +173,4 @@ def _compare(folder: Path, video: Path) -> None:
     """The last line: what the sample's truth says of the result."""
     result = parse_result((folder / RESULT_FILE).read_bytes())
     truth = Truth.model_validate_json(truth_path(video).read_bytes())
-    view.say(str(evaluate(result, truth)))
+    view.say(summary(evaluate(result, truth)))

@@ -97,7 +97,7 @@ def fetch_files(api: Api, status: JobStatus, folder: Path) -> list[Path]:
 
 
 def default_folder(name: str | None, job: str) -> Path:
-    return Path("out") / (f"{Path(name).stem}-{job}" if name else job)
+    return Path("out") / (f"{Path(name).stem[:60]}-{job}" if name else job)
 
 
 def writable(folder: Path) -> Path:

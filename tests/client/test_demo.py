@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +19,9 @@ import pytest
 from typer.testing import CliRunner
 
 from client.commands import app
-from client.demo import RUN
+from client.demo import RUN, Demo, sample_match
+from client.errors import ClientError
+from samples.match import truth_path
 from shared.contracts import Result, State
 from shared.settings import ROOT
 from shared.timelines import write_timeline
@@ -36,7 +40,6 @@ def refused(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> tuple[int, list
 
     monkeypatch.setattr("client.demo.EmbeddedHost", start)
     monkeypatch.setattr("client.demo.write_match", start)
-    monkeypatch.setattr("client.demo.file_to_upload", lambda path: path) if not arguments else None
     done = CliRunner().invoke(app, ["demo", *arguments])
     assert "" == done.stdout
     return done.exit_code, done.stderr.splitlines()
@@ -74,6 +77,38 @@ def test_a_number_that_cannot_be_is_told_before_anything_starts(
 ) -> None:
     code, told = refused(monkeypatch, "--out", str(tmp_path), option, value)
     assert (2, 1) == (code, len(told))
+
+
+SAMPLE = Demo(video=None, out=None, segment_s=None, seconds=30, seed=7, workers=None, keep=False)
+
+
+def test_a_sample_is_made_once_for_its_length_and_seed(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    made: list[tuple[int, int]] = []
+
+    def write(path: Path, seconds: int, seed: int, **rest: object) -> None:
+        made.append((seconds, seed))
+        path.touch()
+        truth_path(path).touch()
+
+    monkeypatch.setattr("client.demo.RUN", tmp_path)
+    monkeypatch.setattr("client.demo.write_match", write)
+    first = sample_match(SAMPLE)
+    assert first == sample_match(SAMPLE)
+    assert first != sample_match(replace(SAMPLE, seconds=60)) != sample_match(replace(SAMPLE, seed=8))
+    assert [(30, 7), (60, 7), (30, 8)] == made
+    truth_path(first).unlink()
+    sample_match(SAMPLE)
+    assert (30, 7) == made[-1]
+
+
+def test_a_sample_that_cannot_be_made_is_told_in_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("client.demo.RUN", tmp_path)
+    with pytest.raises(ClientError, match=r"^The sample match cannot be made: .*1.*\.$"):
+        sample_match(replace(SAMPLE, seconds=1))
 
 
 def alive(session: int) -> list[str]:
@@ -167,6 +202,8 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: signa
         until(made, "job ")
         assert any("infra.local" in command for command in alive(made.pid))
         made.send_signal(number)
+        time.sleep(0.2)
+        made.send_signal(number)  # an impatient person
         _, told = made.communicate(timeout=60)
     assert (code, "") == (made.returncode, told)
     assert before == kept_folders()
@@ -184,18 +221,16 @@ def test_a_service_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> Non
     assert told.startswith("error: The service did not start: ")
     assert 1 == len(told.splitlines())
     (kept,) = kept_folders() - before
-    log = kept / "host.log"
-    assert log.is_file()
-    assert told.endswith(f" Its log is {log}.\n")
-    log.unlink()
-    kept.rmdir()
+    assert told.endswith(f" Its log is {kept / 'host.log'}.\n")
+    assert (kept / "host.log").is_file()
+    shutil.rmtree(kept)
 
 
 @pytest.mark.e2e
 def test_a_service_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
     path = tmp_path / "match.mp4"
     path.write_bytes(make_clip(1500, Fraction(25)))
-    with demo("--video", str(path), "--segment-s", "2", "--out", str(tmp_path / "out"), "--keep") as made:
+    with demo("--video", str(path), "--segment-s", "2", "--out", str(tmp_path / "out")) as made:
         until(made, "job ")
         (host,) = (
             int(folder.name)
@@ -211,3 +246,4 @@ def test_a_service_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
     found = re.fullmatch(r"error: The service does not answer any more; its log is (.*/host\.log)\.", last)
     assert found, told
     assert Path(found[1]).is_file()
+    shutil.rmtree(Path(found[1]).parent)

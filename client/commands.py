@@ -1,0 +1,226 @@
+"""The commands, thin; what they do is in the modules beside this one."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import traceback
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from client import view
+from client.api import DEFAULT_API, DEFAULT_PATIENCE_S, Api
+from client.errors import ClientError, UsageError
+from client.jobs import (
+    default_folder,
+    export,
+    fetch_files,
+    is_url,
+    job_request,
+    thresholds,
+    video_url,
+    wait_for,
+    writable,
+)
+from shared.contracts import JobStatus
+
+
+class Commands(TyperGroup):
+    """Every failure ends in one line on stderr, without a secret in it."""
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except ClientError as failure:
+            view.complain(failure.sentence)
+            raise typer.Exit(failure.exit_code) from None
+        except typer.TyperException as wrong:
+            # A mistyped command line is repeated to its writer, and may hold the URL.
+            wrong.message = view.printable(wrong.message)
+            raise
+        except (typer.Exit, typer.Abort):
+            raise
+        except Exception as bug:
+            view.note("".join(traceback.format_exception(bug)))
+            view.complain(f"this is a defect in the client: {type(bug).__name__}: {bug}")
+            raise typer.Exit(1) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_show_locals=False,
+    help="Send a match to matchcut and get its edit decision list. "
+    "The service's function key, where it asks for one, is read from MATCHCUT_KEY.",
+)
+
+
+@app.callback()
+def root() -> None:
+    pass
+
+
+def _whole_number(option: str, text: str) -> int | None:
+    """`make` passes an empty text for a variable that was not set."""
+    if not text:
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
+        raise UsageError(f"{option} takes a whole number, 1 or more.")
+    return int(text)
+
+
+def _option(metavar: str, help: str) -> Any:
+    return typer.Option(metavar=metavar, help=help)
+
+
+Text = str | None
+Many = list[str] | None
+ApiUrl = Annotated[str, typer.Option("--api", envvar="MATCHCUT_API", help="Address of the service.")]
+JobId = Annotated[str, typer.Argument(help="The job's id, as submit prints it.")]
+Patience = Annotated[float, typer.Option(min=0, help="Seconds to try again when the connection is lost.")]
+OutFolder = Annotated[Path | None, typer.Option("--out", help="Folder for the files; made if absent.")]
+
+
+def _api(url: str, patience_s: float = DEFAULT_PATIENCE_S) -> Api:
+    return Api(url or DEFAULT_API, os.environ.get("MATCHCUT_KEY"), patience_s, view.note)
+
+
+def _wait(api: Api, job: str) -> JobStatus:
+    try:
+        return wait_for(api, job)
+    except KeyboardInterrupt:
+        view.note(f"The job goes on without its watcher: python -m client watch {job}")
+        raise
+
+
+def _fetch(api: Api, status: JobStatus, out: Path | None) -> None:
+    for path in fetch_files(api, status, out or default_folder(status.name, status.id)):
+        view.say(str(path))
+
+
+@app.command()
+def submit(
+    video: Annotated[str, typer.Argument(help="URL of the blob, or a local file to upload.")],
+    name: Annotated[Text, _option("TEXT", "The clip's name in the timelines.")] = None,
+    profile: Annotated[Text, _option("NAME", "What is spotted, and how.")] = None,
+    model: Annotated[Many, _option("NAME", "Run only this model; may be repeated.")] = None,
+    segment_s: Annotated[int | None, _option("SECONDS", "Length of a segment.")] = None,
+    title: Annotated[Text, _option("TEXT", "Title of the timeline.")] = None,
+    pre_roll_s: Annotated[Text, _option("SECONDS", "Kept before an event.")] = None,
+    post_roll_s: Annotated[Text, _option("SECONDS", "Kept after an event.")] = None,
+    merge_gap_s: Annotated[Text, _option("SECONDS", "Cuts nearer than this are joined.")] = None,
+    threshold: Annotated[Many, _option("LABEL=0.6", "Least confidence; may be repeated.")] = None,
+    format: Annotated[Many, _option("FORMAT", "Timeline to write; may be repeated.")] = None,
+    idempotency_key: Annotated[Text, _option("KEY", "The same key is the same job.")] = None,
+    upload_to: Annotated[Text, _option("URL", "Container for a local VIDEO, with its SAS.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait for the end.")] = False,
+    out: OutFolder = None,
+    api: ApiUrl = DEFAULT_API,
+) -> None:
+    """Start a job; print its id and status URL. With --out, wait for the end and fetch the files.
+
+    A local VIDEO is uploaded to --upload-to, or to the account of the connection string in
+    MATCHCUT_STORAGE.
+    """
+    if out is not None:
+        writable(out)
+    request = job_request(
+        {
+            # Checked before anything is uploaded; the blob's URL takes the path's place then.
+            "video": video if is_url(video) else f"file://{video}",
+            "name": name or (None if is_url(video) else Path(video).name),
+            "profile": profile,
+            "models": model,
+            "segment_s": segment_s,
+        },
+        {
+            "title": title,
+            "pre_roll_s": pre_roll_s,
+            "post_roll_s": post_roll_s,
+            "merge_gap_s": merge_gap_s,
+            "thresholds": thresholds(threshold or []),
+            "formats": format,
+        },
+    )
+    url = video_url(video, upload_to, os.environ.get("MATCHCUT_STORAGE"))
+    with _api(api) as service:
+        accepted = service.submit(request.model_copy(update={"video": url}), idempotency_key)
+        view.say(f"job     {accepted.id}")
+        view.say(f"status  {accepted.status_url}")
+        if watch or out is not None:
+            status = _wait(service, accepted.id)
+            if out is not None:
+                _fetch(service, status, out)
+
+
+@app.command()
+def watch(job: JobId, patience_s: Patience = DEFAULT_PATIENCE_S, api: ApiUrl = DEFAULT_API) -> None:
+    """Show a job until it has ended. Exit code 1 where it failed or was cancelled."""
+    with _api(api, patience_s) as service:
+        view.say(_wait(service, job).state.value)
+
+
+@app.command()
+def fetch(job: JobId, out: OutFolder = None, api: ApiUrl = DEFAULT_API) -> None:
+    """Download every file of a job that has ended."""
+    with _api(api) as service:
+        _fetch(service, service.status(job).status, out)
+
+
+@app.command()
+def cancel(job: JobId, api: ApiUrl = DEFAULT_API) -> None:
+    """End a job; print the state that it has then."""
+    with _api(api) as service:
+        view.say(service.cancel(job).state.value)
+
+
+@app.command()
+def demo(
+    video: Annotated[str, typer.Option(help="Any video file; a sample match is made without it.")] = "",
+    out: Annotated[str, typer.Option(help="Folder for the files; out/<name>-<job id> without it.")] = "",
+    segment_s: Annotated[str, _option("SECONDS", "Length of a segment.")] = "",
+    seconds: Annotated[int, _option("SECONDS", "Length of the sample match.")] = 90,
+    seed: Annotated[int, _option("NUMBER", "Of the sample match.")] = 7,
+    workers: Annotated[str, _option("NUMBER", "Activities that run at once.")] = "",
+    keep: Annotated[bool, typer.Option("--keep", help="Keep the storage and the log.")] = False,
+) -> None:
+    """Do everything on this machine: start the service, send it a match, fetch and show the EDL.
+
+    An empty value counts as not given.
+    """
+    from client.demo import Demo, run  # the other commands need neither the host nor the sample
+
+    run(
+        Demo(
+            video=Path(video) if video else None,
+            out=Path(out) if out else None,
+            segment_s=_whole_number("--segment-s", segment_s),
+            seconds=seconds,
+            seed=seed,
+            workers=_whole_number("--workers", workers),
+            keep=keep,
+        )
+    )
+
+
+@app.command("export")
+def export_command(
+    result: Annotated[Path, typer.Argument(help="A result.json.")],
+    format: Annotated[str, typer.Option(help="The timeline to write.")],
+    out: Annotated[Path | None, typer.Option(help="File to write; stdout otherwise.")] = None,
+) -> None:
+    """Write a timeline from a result, offline."""
+    data = export(result, format)
+    if out is None:
+        sys.stdout.buffer.write(data)
+        return
+    try:
+        out.write_bytes(data)
+    except OSError as bad:
+        raise ClientError(f"{out} cannot be written: {bad.strerror}.") from None
