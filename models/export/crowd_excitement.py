@@ -1,7 +1,9 @@
-"""crowd-excitement: how loud the sound is, and of what shape, second by second.
+"""crowd-excitement: how loud the sound is, how loud what lies behind the voices, and of what shape.
 
-Everything is measured on the power spectra of Hann frames that overlap by half. Loudness is that
-of ITU-R BS.1770-5 for one channel; its K-weighting acts as a gain on each bin of the spectrum.
+Everything is measured on the power spectra of Hann frames that overlap by half. Loudness is the
+short-term loudness of EBU Tech 3341 (3 s of ITU-R BS.1770-5, one channel); its K-weighting acts as
+a gain on each bin of the spectrum. The background is the level that the frames exceed nine tenths
+of the time, L90 of ISO 1996-1: a voice pauses for breath, a crowd does not.
 """
 
 from __future__ import annotations
@@ -14,11 +16,13 @@ NAME = "crowd-excitement"
 RATE = 16000
 FRAME = 1024
 HOP = FRAME // 2
-WINDOW = 32 * HOP
-"""16384 samples, 1.024 s: 31 frames."""
+WINDOW = 96 * HOP
+"""49152 samples, 3.072 s: 95 frames of 64 ms."""
 FRAMES = WINDOW // HOP - 1
 STRIDE = RATE // 2
 BATCH = 8
+QUIETEST = FRAMES // 10 + 1
+"""L90 is the loudest of the quietest tenth of the frames."""
 GATE_LKFS = -70.0
 """The absolute gate of BS.1770: nothing is quieter than this, digital silence included."""
 SHAPE_HZ = (100.0, 7000.0)
@@ -60,6 +64,10 @@ def build() -> Build:
         # Parseval: the sum over all bins is then the mean square of the samples.
         "scale": constant(both_sides / (FRAME * (hann**2).sum())),
         "sums": constant(np.stack(columns, axis=1)),
+        "k_weights": constant(k_weighting(hz)[:, None]),
+        "quietest": np.array([QUIETEST], np.int64),
+        "before_quietest": np.array([QUIETEST - 1], np.int64),
+        "axis_2": np.array([2], np.int64),
         "shape_mean": constant((shape / shape.sum())[:, None]),
         "around_mean": constant((around / around.sum())[:, None]),
         "whistle": constant(whistle),
@@ -82,7 +90,7 @@ def build() -> Build:
     }
     graph = parse(
         f"""
-        crowd_excitement (float[N, {WINDOW}] samples) => (float[N, 5] scores) {{
+        crowd_excitement (float[N, {WINDOW}] samples) => (float[N, 6] scores) {{
           halves = Reshape (samples, framed)
           early = Slice (halves, zero, last, axis_1)
           late = Slice (halves, one, many, axis_1)
@@ -110,6 +118,16 @@ def build() -> Build:
           k_loudness = Add (k_decibels, offset)
           loudness = Max (k_loudness, gate)
 
+          frame_sums = MatMul (power, k_weights)
+          frame_power = Squeeze (frame_sums, axis_2)
+          quiet, quiet_at = TopK <axis=1, largest=0, sorted=1> (frame_power, quietest)
+          exceeded = Slice (quiet, before_quietest, quietest, axis_1)
+          exceeded_noisy = Add (exceeded, noise)
+          exceeded_log = Log (exceeded_noisy)
+          exceeded_decibels = Mul (exceeded_log, decibels)
+          exceeded_loudness = Add (exceeded_decibels, offset)
+          background = Max (exceeded_loudness, gate)
+
           ratio = Div (high, low)
           ratio_log = Log (ratio)
           alpha = Mul (ratio_log, decibels)
@@ -135,7 +153,7 @@ def build() -> Build:
           strongest_decibels = Mul (strongest_log, decibels)
           tone = Unsqueeze (strongest_decibels, axis_1)
 
-          scores = Concat <axis=1> (loudness, alpha, centroid, flatness, tone)
+          scores = Concat <axis=1> (loudness, background, alpha, centroid, flatness, tone)
         }}""",
         constants,
     )
@@ -148,7 +166,7 @@ def build() -> Build:
     sample[0] = 0  # digital silence
     manifest = {
         "name": NAME,
-        "version": "1.0.0",
+        "version": "1.1.0",
         "kind": "audio",
         "rate": f"{RATE}/1",
         "window": WINDOW,
@@ -156,10 +174,14 @@ def build() -> Build:
         "anchor": WINDOW // 2,
         "batch": BATCH,
         "input": {"name": "samples", "layout": "NS"},
-        "output": {"name": "scores", "labels": ["loudness", "alpha", "centroid", "flatness", "whistle"]},
+        "output": {
+            "name": "scores",
+            "labels": ["loudness", "background", "alpha", "centroid", "flatness", "whistle"],
+        },
         "golden": {"tolerance": 0.05},
         "provenance": provenance(
-            "Loudness: ITU-R BS.1770-5, annex 1. Centroid and flatness: Peeters, 'A large set of audio "
+            "Loudness: ITU-R BS.1770-5, annex 1, over the 3 s of EBU Tech 3341. Background: percentile level "
+            "L90, ISO 1996-1. Centroid and flatness: Peeters, 'A large set of audio "
             "features for sound description', IRCAM 2004. Alpha ratio: Eyben et al., 'The Geneva "
             "minimalistic acoustic parameter set', IEEE Trans. Affective Computing 7(2), 2016. Loudness as "
             "excitement: Hanjalic, 'Adaptive extraction of highlights from a sport video based on "

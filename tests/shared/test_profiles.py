@@ -48,7 +48,7 @@ def test_an_unknown_profile_is_named_beside_those_there_are(tmp_path: Path, name
         (lambda p: p.update(name="rugby"), "calls itself 'rugby'"),
         (lambda p: p.update(grid="0/1"), "grid must be positive"),
         (lambda p: p.update(colour="red"), "colour: Extra inputs"),
-        (lambda p: p["signals"][0].update(low=5), "signal crowd-loudness: low and high are the same"),
+        (lambda p: p["signals"][0].update(low=4), "signal crowd-background: low and high are the same"),
         (lambda p: p["signals"].append(p["signals"][0]), "two signals have the same name"),
         (lambda p: p["rules"].append(p["rules"][0]), "two rules have the same name"),
         (lambda p: p["models"].remove("motion"), "motion-energy reads 'motion'"),
