@@ -12,6 +12,7 @@ import types
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,9 @@ def new_invocation_id() -> str:
     return str(uuid.uuid4())
 
 
+@lru_cache
 def load(module_name: str) -> App:
-    """Import the module and index its one FunctionRegister (FunctionApp, DFApp), once per process.
+    """Import the module and index its one FunctionRegister (FunctionApp, DFApp), which allows it once.
 
     Raises AppError.
     """

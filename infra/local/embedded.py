@@ -50,6 +50,7 @@ class EmbeddedHost:
         self._ready = own / "ready.json"
         self._environment = {**os.environ, **(env or {})}
         self._start_limit_s = start_limit_s
+        self._process: subprocess.Popen[bytes] | None = None
         self._arguments = ["--app", app, "--data", str(self.data), "--ready-file", str(self._ready)]
         self._arguments += ["--host", host, "--port", str(port), "--azurite-port", str(azurite_port)]
         if workers is not None:
@@ -75,7 +76,7 @@ class EmbeddedHost:
         deadline = time.monotonic() + self._start_limit_s
         while not self._ready.exists():
             if self._process.poll() is not None:
-                raise HostFailed(self._last_words())
+                raise HostFailed(self._last_words(self._process.returncode))
             if time.monotonic() > deadline:
                 self.stop()
                 raise HostFailed(
@@ -90,10 +91,13 @@ class EmbeddedHost:
 
     @property
     def pid(self) -> int:
+        assert self._process is not None
         return self._process.pid
 
     def stop(self, limit_s: float = 30) -> int:
-        """SIGTERM, and what SIGKILL may have to add; returns the exit code."""
+        """SIGTERM, and what SIGKILL may have to add; returns the exit code. Safe before start()."""
+        if self._process is None:
+            return 0
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:
@@ -103,15 +107,21 @@ class EmbeddedHost:
 
     def kill(self) -> int:
         """SIGKILL: what a crash or the kernel's out-of-memory killer does."""
+        assert self._process is not None
         self._process.kill()
         return self._process.wait()
 
-    def _last_words(self) -> str:
+    def _last_words(self, code: int) -> str:
         lines = self.log.read_text(errors="replace").strip().splitlines()
-        return lines[-1] if lines else f"The host ended with code {self._process.returncode}."
+        return lines[-1] if lines else f"The host ended with code {code}."
 
     def __enter__(self) -> Self:
-        return self.start()
+        try:
+            return self.start()
+        except BaseException:
+            self.stop()
+            self._temporary.cleanup()
+            raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from typing import Any
 import uvicorn
 from azure.durable_functions import DurableOrchestrationClient
 from azure.durable_functions.models.utils import http_utils
+from starlette.concurrency import run_in_threadpool
 
 from infra.local import ports
 from infra.local.app import App, AppError, load
@@ -32,7 +34,8 @@ from shared import names
 
 logger = logging.getLogger(__name__)
 DEFAULT_PORT = 7071
-_SHUTDOWN_LIMIT_S = 3
+_GRACE_S = 3
+_STOP_LIMIT_S = 20
 _WILDCARDS = ("0.0.0.0", "::")
 
 
@@ -115,7 +118,7 @@ def run(options: Options) -> None:
             lifespan="off",
             proxy_headers=False,
             server_header=False,
-            timeout_graceful_shutdown=_SHUTDOWN_LIMIT_S,
+            timeout_graceful_shutdown=_GRACE_S,
         )
         asyncio.run(_serve(_Server(config, on_ready), sockets))
 
@@ -125,6 +128,10 @@ async def _serve(server: _Server, sockets: list[socket.socket]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.handle_exit, number, None)
     await server.serve(sockets)
+    # A function or an orchestrator that never returns holds nobody up: the children see us go.
+    too_long = threading.Timer(_STOP_LIMIT_S, os._exit, (1,))
+    too_long.daemon = True
+    too_long.start()
     await http_utils._close_session()
 
 
@@ -132,7 +139,8 @@ async def _resume(binding: str) -> None:
     from shared.settings import get_settings
     from shared.storage import BlobStore
 
-    await resume(DurableOrchestrationClient(binding), BlobStore.from_settings(get_settings()))
+    store = await run_in_threadpool(BlobStore.from_settings, get_settings())
+    await resume(DurableOrchestrationClient(binding), store)
 
 
 def _set_environment(storage: str, base_url: str) -> None:

@@ -139,7 +139,8 @@ class WorkerPool:
         try:
             self._worker(slot)
         except (WorkerDied, OSError) as dead:
-            logger.error("a worker did not start: %s", dead)
+            if not self._stopping:
+                logger.error("a worker did not start: %s", dead)
         while (work := self._queue.get()) is not None and not self._stopping:
             try:
                 if work.wanted():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 
@@ -19,8 +20,9 @@ def listen(host: str, port: int | None, default: int, option: str) -> socket.soc
     except OSError as taken:
         if port is None:
             return _bind(host, 0)
+        why = os.strerror(taken.errno) if taken.errno else str(taken)
         raise PortTaken(
-            f"Port {port} on {host} cannot be used ({taken.strerror or taken}); choose another with {option}."
+            f"Port {port} on {host} cannot be used ({why}); choose another with {option}."
         ) from taken
 
 
