@@ -1,4 +1,4 @@
-"""python -m samples [--seconds 90] [--seed 7] [--width 640] [--height 360] [--rate 25] OUT.mp4"""
+"""python -m samples [--seconds 90] [--seed 17] [--width 640] [--height 360] [--rate 25] OUT.mp4"""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import typer
 
 from samples.match import EncoderFailed, truth_path, write_match
 
-DEFAULT_SEED = 7
+DEFAULT_SEED = 17
+"""The lowest seed from 1 whose 90 s hold 3 or 4 shots, a goal, a replay and all six kinds of decoy."""
 
 
 def _rate(text: str) -> Fraction:

@@ -10,6 +10,8 @@ from fractions import Fraction
 import numpy as np
 
 TICKS_PER_S = 10
+WIPE_S = Fraction(3, 5)
+"""How long a wipe takes."""
 
 
 def ticks(seconds: float) -> int:
@@ -40,3 +42,8 @@ def samples_until(frame: int, rate: Fraction, rate_hz: int) -> int:
 def draws(seed: int, *stream: int) -> np.random.Generator:
     """The random numbers of one named stream: a change in one leaves the others as they were."""
     return np.random.default_rng([seed, *stream])
+
+
+def wipe_half_frames(rate: Fraction) -> int:
+    """Frames of a wipe before, and after, the change of take."""
+    return max(1, int(WIPE_S * rate / 2))

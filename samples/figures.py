@@ -240,14 +240,17 @@ def bust(height_px: int, look: Look, number: int | None, cheer: bool) -> Picture
     )
     mouth = (int(0.032 * n), int((0.022 if cheer else 0.007) * n))
     cv2.ellipse(face, at(0.5, 0.468), mouth, 0, 0, 360, (50, 44, 90, 255), -1, cv2.LINE_AA)
-    shade = np.linspace(1.12, 0.66, n)[None, :, None] * np.linspace(1.08, 0.92, n)[:, None, None]
-    soft = draws(0, 14).normal(1, 0.03, (n // 8, n // 8))
-    shade = shade * cv2.resize(soft, (n, n))[..., None]
-    over = face[..., 3:] / 255.0
-    whole = out * (1 - over) + face * over
-    whole[..., :3] = np.clip(whole[..., :3] * shade, 0, 255) * (whole[..., 3:] / 255)
-    small = cv2.resize(whole, (height_px, height_px), interpolation=cv2.INTER_AREA)
-    return cv2.GaussianBlur(small, (0, 0), 0.6).astype(np.uint8)
+    # All is opaque or nothing but for its edges, so layers may be joined after shrinking.
+    side = (height_px, height_px)
+    low, high = (
+        cv2.resize(layer, side, interpolation=cv2.INTER_AREA).astype(np.float32) for layer in (out, face)
+    )
+    whole = low * (1 - high[..., 3:] / 255) + high
+    across, down = np.linspace(1.12, 0.66, height_px)[None], np.linspace(1.08, 0.92, height_px)[:, None]
+    blotch = draws(0, 14).normal(1, 0.03, (max(1, height_px // 4), max(1, height_px // 4)))
+    shade = np.asarray(across * down * cv2.resize(blotch, side), np.float32)
+    whole[..., :3] = np.minimum(whole[..., :3] * shade[..., None], whole[..., 3:])
+    return np.asarray(cv2.GaussianBlur(whole, (0, 0), 0.6), np.uint8)
 
 
 def paste(canvas: Picture, sprite: Picture, left: int, top: int) -> None:

@@ -66,7 +66,7 @@ def write_match(
     """
     script = write_script(seed, seconds)
     broadcast = Broadcast(script, width, height, rate)
-    parameters = Parameters(seconds=seconds, width=width, height=height, timecode=timecode)
+    parameters = Parameters(seconds=seconds, width=width, height=height, timecode=timecode, bitrate=bitrate)
     exe = find_ffmpeg()
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".sample-") as scratch:
         sound = Path(scratch) / "sound.m4a"
@@ -113,8 +113,10 @@ def _match_command(
         thread_queue_size=8,
     )
     picture = source.filter("scale", out_color_matrix="bt709", out_range="tv").filter("format", "yuv420p")
+    # The encoder takes its tags from the frames, which come out of raw BGR without any.
+    tags = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "range": "tv"}
+    picture = picture.filter("setparams", **tags)
     quality = {"video_bitrate": bitrate} if bitrate else {"crf": 23}
-    tags = {"color_primaries": "bt709", "color_trc": "bt709", "colorspace": "bt709", "color_range": "tv"}
     more = {"timecode": timecode} if timecode else {}
     return ffmpeg.output(
         picture,
@@ -127,7 +129,6 @@ def _match_command(
         bf=3,
         movflags="+faststart",
         **quality,
-        **tags,
         **more,
     )
 

@@ -14,14 +14,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from samples.clock import TICKS_PER_S, draws, frame_at, frames_in, tick_of
+from samples.clock import TICKS_PER_S, draws, frame_at, frames_in, tick_of, wipe_half_frames
 from samples.figures import Look, bust, draw_people, fan, looks, paste
 from samples.script import Script, Take
 from samples.stadium import Picture, View, draw_goal, panorama
 from samples.world import Floats, World
 
-WIPE_S = Fraction(3, 5)
-"""How long a wipe takes."""
 _GRAIN = 4
 """Peak of the sensor noise, in 8-bit levels, on either side."""
 
@@ -162,12 +160,12 @@ class Broadcast:
         cheer = take.excited > 0.45
         if take.camera == "crowd":
             return back, self._stand(rng, cheer)
-        look = self.looks[take.subject]
+        look, number = self.looks[take.subject], take.subject % 11 + 1
         if take.camera == "bench":
             look = Look((48, 40, 36), (48, 40, 36), (48, 40, 36), look.skin, (150, 150, 150))
         size_px = int(self.height * rng.uniform(0.95, 1.3))
-        sprite = bust(size_px, look, take.subject % 11 + 1, cheer)
-        return back, [(sprite, self.width * rng.uniform(0.4, 0.6), self.height - size_px * 0.42, 0.0)]
+        sprite = bust(size_px, look, None if take.camera == "bench" else number, cheer)
+        return back, [(sprite, self.width * rng.uniform(0.4, 0.6), self.height - size_px * 0.36, 0.0)]
 
     def _stand(self, rng: np.random.Generator, cheer: bool) -> list[tuple[Picture, float, float, float]]:
         """Six rows of fans, the far ones first, a few faces used more than once."""
@@ -245,30 +243,12 @@ class Broadcast:
                 part = (frame - self.starts[near] + half + 0.5) / (2 * half)
                 if 0 <= part < 1:
                     low, high = max(0.0, 2.3 * part - 1.3) * self.width, min(1.0, 2.3 * part) * self.width
-                    lean = 0.12 * self.height
+                    lean, middle = self.height // 4, (int((low + high) / 2), self.height // 2)
                     band = np.array(
-                        [
-                            (low - lean, 0),
-                            (high + lean, 0),
-                            (high - lean, self.height),
-                            (low - 3 * lean, self.height),
-                        ]
+                        [(low, 0), (high + lean, 0), (high, self.height), (low - lean, self.height)]
                     )
                     cv2.fillConvexPoly(canvas, band.round().astype(np.int32), (96, 44, 20), cv2.LINE_AA)
-                    at = (int((low + high) / 2) - self.height // 6, self.height // 2)
-                    cv2.circle(
-                        canvas,
-                        (at[0] + self.height // 6, at[1]),
-                        self.height // 5,
-                        (60, 200, 235),
-                        -1,
-                        cv2.LINE_AA,
-                    )
-
-
-def wipe_half_frames(rate: Fraction) -> int:
-    """Frames of a wipe before, and after, the change of take."""
-    return max(1, int(WIPE_S * rate / 2))
+                    cv2.circle(canvas, middle, self.height // 5, (60, 200, 235), -1, cv2.LINE_AA)
 
 
 def _mix(rows: npt.NDArray[np.float32], low: int, at: float) -> Floats:

@@ -122,7 +122,8 @@ class Soundtrack:
                 )
                 mix += noise * np.interp(grid, np.arange(len(control)), control).astype(np.float32)[:, None]
         for whistle in self.script.whistles:
-            _add(mix, _blow(whistle, self.script.seed), whistle.start_s - second)
+            if second - 1 - whistle.length_s < whistle.start_s < second + 1:
+                _add(mix, _blow(whistle, self.script.seed), whistle.start_s - second)
         for speech in self.script.speech:
             if speech.start_s < second + 1 and speech.end_s > second - 1:
                 _add(mix, self._voice(speech), speech.start_s - second)

@@ -101,11 +101,21 @@ def _paint(canvas: Picture, view: View, plane: _Plane) -> None:
     height, width = plane.texture.shape[:2]
     to_world = np.column_stack([a / width, d / height, o - np.array(view.eye)])
     warp = view.intrinsics @ view.rotation @ to_world
-    painted = cv2.warpPerspective(plane.texture, warp, (view.width, view.height), flags=cv2.INTER_LINEAR)
-    mask = np.zeros(canvas.shape[:2], np.uint8)
-    cv2.fillPoly(mask, [fixed(outline)], 255, cv2.LINE_AA, SHIFT)
-    soft = mask[..., None].astype(np.uint16)
-    canvas[:] = ((painted * soft + canvas * (255 - soft)) // 255).astype(np.uint8)
+    size = np.array((view.width, view.height))
+    low = np.clip(np.floor(outline.min(0)) - 1, 0, size).astype(int)
+    high = np.clip(np.ceil(outline.max(0)) + 2, 0, size).astype(int)
+    if (low >= high).any():
+        return
+    move = np.array([[1, 0, -low[0]], [0, 1, -low[1]], [0, 0, 1.0]])
+    room = canvas[low[1] : high[1], low[0] : high[0]]
+    painted = cv2.warpPerspective(
+        plane.texture, move @ warp, (room.shape[1], room.shape[0]), borderMode=cv2.BORDER_REPLICATE
+    )
+    mask = np.zeros(room.shape[:2], np.uint8)
+    cv2.fillPoly(mask, [fixed(outline - low)], 255, cv2.LINE_AA, SHIFT)
+    soft = cv2.merge([mask] * 3)
+    over, under = cv2.multiply(painted, soft, scale=1 / 255), cv2.multiply(room, 255 - soft, scale=1 / 255)
+    room[:] = cv2.add(over, under)
 
 
 def _grass(rng: np.random.Generator) -> Picture:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Literal
 
-from samples.clock import frame_at, frames_in
-from samples.picture import wipe_half_frames
+from samples.clock import frame_at, frames_in, wipe_half_frames
 from samples.script import Script
 from shared.contracts import Contract, Rate
 
@@ -18,8 +17,10 @@ class Parameters(Contract):
     seconds: int
     width: int
     height: int
-    timecode: str | None
+    timecode: str | None = None
     """Of frame 0, as embedded."""
+    bitrate: str | None = None
+    """As the encoder was told, None for constant quality."""
 
 
 class TrueEvent(Contract):

@@ -114,7 +114,7 @@ def _truth() -> Truth:
     return Truth(
         generator_version="1",
         seed=1,
-        parameters=Parameters(seconds=90, width=640, height=360, timecode=None),
+        parameters=Parameters(seconds=90, width=640, height=360),
         rate=Fraction(25),
         frames=2250,
         events=tuple(

@@ -78,9 +78,7 @@ def test_the_command_writes_a_match_and_a_wrong_size_is_one_sentence(tmp_path: P
 
 def test_an_encoder_that_fails_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(EncoderFailed, match="ffmpeg failed"):
-        write_match(
-            tmp_path / "x.unknown", seconds=30, seed=1, width=64, height=64, rate=Fraction(1), timecode=None
-        )
+        write_match(tmp_path / "x.unknown", seconds=30, seed=1, width=64, height=64, rate=Fraction(1))
     assert [] == list(tmp_path.iterdir())
 
 
