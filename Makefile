@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SETUP := $(BIN)/.dev
 
-.PHONY: demo host test lint setup k8s-check worker-check models replay-bench clean
+.PHONY: demo host test lint setup k8s-check worker-check models replay-bench spotting-bench clean
 
 # An empty value is the same as none: VIDEO= OUT= SEGMENT_S= WORKERS= PORT= AZURITE_PORT=
 demo: $(BIN)/.local
@@ -31,6 +31,9 @@ models: $(BIN)/.dev
 
 replay-bench: $(BIN)/.dev
 	$(BIN)/python -m bench.replay
+
+spotting-bench: $(BIN)/.dev
+	$(BIN)/python -m bench.spotting
 
 setup: $(BIN)/.dev
 

@@ -26,6 +26,7 @@ from client.jobs import (
     wait_for,
     writable,
 )
+from samples.truth import DEFAULT_SEED
 from shared.contracts import JobStatus
 
 
@@ -186,7 +187,7 @@ def demo(
     out: Annotated[str, typer.Option(help="Folder for the files; out/<name>-<job id> without it.")] = "",
     segment_s: Annotated[str, _option("SECONDS", "Length of a segment.")] = "",
     seconds: Annotated[int, _option("SECONDS", "Length of the sample match.")] = 90,
-    seed: Annotated[int, _option("NUMBER", "Of the sample match.")] = 7,
+    seed: Annotated[int, _option("NUMBER", "Of the sample match.")] = DEFAULT_SEED,
     workers: Annotated[str, _option("NUMBER", "Activities that run at once.")] = "",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the storage and the log.")] = False,
 ) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from infra.local.azurite import Azurite
+from samples.match import write_match
 
 # The app reads its settings when it is first asked; tests that need storage set their own.
 os.environ.setdefault("AzureWebJobsStorage", "UseDevelopmentStorage=true")
@@ -18,3 +21,11 @@ def azurite() -> Iterator[Azurite]:
     """One blob emulator for the whole run, on a free port; it has .connection_string."""
     with Azurite() as emulator:
         yield emulator
+
+
+@pytest.fixture(scope="session")
+def match(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """40 s of a sample match."""
+    path: Path = tmp_path_factory.mktemp("match") / "match.mp4"
+    write_match(path, seconds=40, seed=3, width=320, height=180, rate=Fraction(25))
+    return path.read_bytes()

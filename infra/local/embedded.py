@@ -101,9 +101,14 @@ class EmbeddedHost:
         with suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
         try:
-            return self._process.wait(limit_s)
+            return self.wait(limit_s)
         except subprocess.TimeoutExpired:
             return self.kill()
+
+    def wait(self, limit_s: float) -> int:
+        """The exit code, once the host has ended by itself. Raises subprocess.TimeoutExpired."""
+        assert self._process is not None
+        return self._process.wait(limit_s)
 
     def kill(self) -> int:
         """SIGKILL: what a crash or the kernel's out-of-memory killer does."""

@@ -12,7 +12,7 @@ import httpx
 import jsonschema
 import pytest
 
-import function_app
+from infra.local.app import load
 from shared.contracts import Result
 from tests.e2e.service import Service
 from tests.shared.clips import MEDIA, make_clip
@@ -204,10 +204,9 @@ def test_health_names_models_and_profiles(service: Service) -> None:
 def test_the_openapi_document_describes_every_route_that_is_served(service: Service) -> None:
     document = service.http.get("/api/openapi.json").json()
     served = set()
-    for function in function_app.app.get_functions():
-        trigger = function.get_trigger()
-        if trigger.get_binding_name() == "httpTrigger":
-            served |= {(f"/api/{trigger.route}", method.value.lower()) for method in trigger.methods}
+    for function in load("function_app").http:
+        methods = function.trigger.methods
+        served |= {(f"/api/{function.trigger.route}", method.value.lower()) for method in methods}
     described = {
         (path, method)
         for path, methods in document["paths"].items()

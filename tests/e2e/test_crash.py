@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ WORKERS = 2
 
 
 def test_a_killed_host_resumes_and_scores_only_what_was_in_flight_again(match: bytes, tmp_path: Path) -> None:
-    options = {"segment_s": 2, "cut": {"thresholds": {"highlight": 0.1}}}
+    options: dict[str, Any] = {"segment_s": 2, "cut": {"thresholds": {"highlight": 0.1}}}
     azurite_port = free_port(0, 0, "")
 
     def host() -> EmbeddedHost:

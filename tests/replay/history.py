@@ -1,6 +1,6 @@
 """Synthetic durable histories, replayed through the SDK as the Functions host would.
 
-A host in miniature, independent of infra/local: it calls the app's own orchestrator with the
+A host in miniature, which shares nothing with infra/local but the loading of the app: it calls the app's own orchestrator with the
 history so far, lets `answer` carry out the new actions, appends their events, and calls again.
 Each call replays from the beginning, and `replayed_events` counts that work.
 """
@@ -15,13 +15,9 @@ from typing import Any
 from azure.durable_functions.models.actions.ActionType import ActionType
 from azure.durable_functions.models.history import HistoryEventType as Kind
 
-import function_app
+from infra.local.app import load
 
-ORCHESTRATORS = {
-    trigger.orchestration: function.get_user_function()
-    for function in function_app.app.get_functions()
-    if (trigger := function.get_trigger()) and trigger.get_binding_name() == "orchestrationTrigger"
-}
+ORCHESTRATORS = load("function_app").orchestrators
 
 Answer = Callable[[str, Any], Any]
 """(activity, input) -> its result. Raises Crash where the process that runs it dies."""

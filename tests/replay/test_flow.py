@@ -116,7 +116,8 @@ def test_a_video_that_cannot_be_planned_fails_the_job_with_its_code() -> None:
 
 
 def test_a_planner_that_dies_twice_is_tried_a_third_time() -> None:
-    healthy, deaths = Service(1), []
+    healthy = Service(1)
+    deaths: list[int] = []
 
     def service(activity: str, task: Any) -> Any:
         if activity == names.PLAN_JOB and len(deaths) < 2:

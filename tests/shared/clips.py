@@ -6,9 +6,11 @@ import io
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import cast
 
 import av
 import numpy as np
+from av.video.stream import VideoStream
 
 from shared.ranges import RangeReader
 
@@ -57,7 +59,7 @@ def make_clip(
     out = io.BytesIO()
     with av.open(out, "w", format=container, options=options or {}) as muxer:
         muxer.metadata.update(metadata or {})
-        video = muxer.add_stream(codec, rate=rate)
+        video = cast(VideoStream, muxer.add_stream(codec, rate=rate))
         video.width, video.height = size
         video.pix_fmt = "yuv420p"
         clock = time_base or 1 / rate  # the muxer may choose another one for the stream

@@ -158,4 +158,4 @@ def test_broken_samples_of_sound_are_silence_and_loud_ones_are_clipped() -> None
 def test_sound_shorter_than_a_window_has_an_empty_track() -> None:
     scorer = AudioScorer(load_model(ROOT / "models" / "crowd-excitement"))
     scorer.push(np.zeros(100, np.float32))
-    assert (0, 5) == scorer.finish().scores.shape
+    assert (0, 6) == scorer.finish().scores.shape

@@ -130,6 +130,7 @@ def test_a_step_without_a_custom_status_keeps_the_one_before(worker: Worker) -> 
 def test_an_ended_instance_gets_no_more_work(worker: Worker) -> None:
     worker.start("i")
     worker.finish(worker.next(), "1")
-    worker.stub.RaiseEvent(pb.RaiseEventRequest(instanceId="i", name="late"))
+    worker.stub.SuspendInstance(pb.SuspendRequest(instanceId="i"))
     worker.start("other")
     assert "other" == worker.next().orchestratorRequest.instanceId
+    assert pb.ORCHESTRATION_STATUS_COMPLETED == worker.state("i").orchestrationStatus

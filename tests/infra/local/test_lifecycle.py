@@ -52,7 +52,7 @@ def test_a_signal_ends_the_host_with_all_its_processes(number: signal.Signals) -
             http.post(path, json=json.dumps(busy))
             child = _wait_for_pid(host.data / "pid")
         os.kill(host.pid, number)
-        assert 0 == host._process.wait(20)
+        assert 0 == host.wait(20)
         assert [] == still_running([*family, child], limit_s=1)
 
 

@@ -9,11 +9,14 @@ from infra.local.resume import resume, unfinished
 from shared import names
 
 
-class Blobs(dict[str, bytes]):
-    """A store in memory."""
+class Paths:
+    """A store that only knows its paths."""
+
+    def __init__(self, *paths: str) -> None:
+        self._paths = paths
 
     def list(self, prefix: str) -> Iterator[str]:
-        return (path for path in self if path.startswith(prefix))
+        return (path for path in self._paths if path.startswith(prefix))
 
 
 class Client:
@@ -30,18 +33,15 @@ class Client:
         return instance_id
 
 
-STORE = Blobs.fromkeys(
-    [
-        names.request_path("ended"),
-        names.end_path("ended"),
-        names.request_path("b-open"),
-        names.plan_path("b-open"),
-        names.request_path("a-open"),
-        names.plan_path("without-request"),
-        "scores/request.json",
-        "jobs/stray",
-    ],
-    b"",
+STORE = Paths(
+    names.request_path("ended"),
+    names.end_path("ended"),
+    names.request_path("b-open"),
+    names.plan_path("b-open"),
+    names.request_path("a-open"),
+    names.plan_path("without-request"),
+    "scores/request.json",
+    "jobs/stray",
 )
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 from types import SimpleNamespace
 
+import httpx
 import pytest
 from starlette.applications import Starlette
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
-from starlette.testclient import TestClient
 
 from infra.local.app import App, AppError, Function
 from infra.local.management import Management
@@ -30,7 +31,13 @@ from infra.local.routes import LoopbackOnly, application
 )
 def test_only_loopback_callers_reach_the_management_routes(address: str, status: int) -> None:
     inner = Starlette(routes=[Route("/", lambda request: PlainTextResponse("in"))])
-    assert status == TestClient(LoopbackOnly(inner), client=(address, 1)).get("/").status_code
+
+    async def call() -> int:
+        transport = httpx.ASGITransport(LoopbackOnly(inner), client=(address, 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as http:
+            return (await http.get("/")).status_code
+
+    assert status == asyncio.run(call())
 
 
 @pytest.mark.parametrize("template", ["a/{id?}", "a/{id:guid}", "a/x{id}"])
