@@ -1,8 +1,8 @@
 """Synthetic durable histories, replayed through the SDK as the Functions host would.
 
-A host in miniature, which shares nothing with infra/local but the loading of the app: it calls the app's own orchestrator with the
-history so far, lets `answer` carry out the new actions, appends their events, and calls again.
-Each call replays from the beginning, and `replayed_events` counts that work.
+A host in miniature, which shares nothing with infra/local but the loading of the app: it calls
+the app's own orchestrator with the history so far, lets `answer` carry out the new actions, appends
+their events, and calls again. Each call replays from the beginning, and `replayed_events` counts that work.
 """
 
 from __future__ import annotations
