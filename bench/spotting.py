@@ -16,11 +16,13 @@ from bench.figures import Figure, write
 from samples.evaluate import Score, score_anchors, score_edits
 from samples.match import write_match
 from shared.edits import make_edits
-from shared.media import Pictures, probe, sound
+from shared.media import probe
+from shared.pictures import Pictures
 from shared.profiles import load_profile
 from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, PictureScorer, load_model
 from shared.settings import ROOT
+from shared.sound import sound
 from shared.spotting import shot_changes, spot
 from shared.tracks import Track
 

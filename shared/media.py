@@ -9,10 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
-from itertools import chain
-from typing import Any, Literal, cast, overload
+from typing import Any, cast, overload
 
 import av
 import numpy as np
@@ -22,7 +21,6 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 from av.stream import Disposition
 from av.video.frame import VideoFrame
-from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
@@ -55,8 +53,6 @@ _STANDARD_RATES = tuple(
     )
 )
 _MAX_RATE = 240
-_SEEK_BACK_S = (0, 2, 10, 60)
-"""How much further back to seek, in turn, when a seek lands after the frame that is needed."""
 
 
 def snap_rate(rate: Fraction) -> Fraction:
@@ -93,14 +89,14 @@ def open_container(reader: RangeReader) -> Iterator[InputContainer]:
 
 
 @overload
-def _decode(
+def decode(
     container: InputContainer, stream: VideoStream, reader: RangeReader, errors: list[str]
 ) -> Iterator[VideoFrame]: ...
 @overload
-def _decode(
+def decode(
     container: InputContainer, stream: AudioStream, reader: RangeReader, errors: list[str]
 ) -> Iterator[AudioFrame]: ...
-def _decode(
+def decode(
     container: InputContainer, stream: VideoStream | AudioStream, reader: RangeReader, errors: list[str]
 ) -> Iterator[VideoFrame] | Iterator[AudioFrame]:
     """Frames in presentation order. What does not decode is counted and passed over."""
@@ -131,7 +127,7 @@ def _picture_stream(container: InputContainer) -> VideoStream:
     raise NoVideoStream("The file has no video stream.")
 
 
-def _pts(frame: VideoFrame) -> int | None:
+def pts_of(frame: VideoFrame) -> int | None:
     return frame.pts if frame.pts is not None else frame.dts
 
 
@@ -152,10 +148,10 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
     """
     with open_container(reader) as container:
         stream = _picture_stream(container)
-        first = next((f for f in _decode(container, stream, reader, []) if _pts(f) is not None), None)
+        first = next((f for f in decode(container, stream, reader, []) if pts_of(f) is not None), None)
         if first is None:
             raise NoVideoStream("The file's video stream does not decode.")
-        origin = _pts(first)
+        origin = pts_of(first)
         assert origin is not None
         rate, time_base = _nominal_rate(stream), Fraction(stream.time_base or first.time_base or 1)
 
@@ -213,185 +209,3 @@ def _embedded_timecode(container: InputContainer) -> str | None:
             return str(timecode)
     timecode = container.metadata.get("timecode")
     return str(timecode) if timecode else None
-
-
-# ---------------------------------------------------------------- pictures
-
-
-@dataclass
-class Picture:
-    """A decoded frame on the timeline; it is converted only when and as it is asked for."""
-
-    frame: int
-    """Timeline frame."""
-    source: VideoFrame = field(repr=False)
-    info: VideoInfo = field(repr=False)
-
-    def image(
-        self,
-        width: int,
-        height: int,
-        colour: Literal["rgb", "bgr", "gray"],
-        fit: Literal["stretch", "letterbox"],
-    ) -> Pixels:
-        """uint8 (height, width, 3), or (height, width) for gray, upright.
-
-        "letterbox" keeps the display aspect on black; "stretch" fills. Shrinks by area, since
-        bilinear shrinking aliases.
-        """
-        inner_width, inner_height = width, height
-        if fit == "letterbox":
-            shown_width, shown_height = self.info.display_size
-            scale = min(Fraction(width, shown_width), Fraction(height, shown_height))
-            inner_width = max(1, min(width, round(shown_width * scale)))
-            inner_height = max(1, min(height, round(shown_height * scale)))
-        pixels = self._resized(
-            inner_width, inner_height, {"rgb": "rgb24", "bgr": "bgr24", "gray": "gray"}[colour]
-        )
-        if pixels.shape[:2] == (height, width):
-            return pixels
-        canvas = np.zeros((height, width, *pixels.shape[2:]), np.uint8)
-        top, left = (height - inner_height) // 2, (width - inner_width) // 2
-        canvas[top : top + inner_height, left : left + inner_width] = pixels
-        return canvas
-
-    def _resized(self, width: int, height: int, pixel_format: str) -> Pixels:
-        turned = self.info.rotation in (90, 270)
-        small = self.source.reformat(
-            width=height if turned else width,
-            height=width if turned else height,
-            format=pixel_format,
-            interpolation=Interpolation.AREA,
-            threads=1,
-        )
-        return np.ascontiguousarray(np.rot90(small.to_ndarray(), self.info.rotation // 90))
-
-
-@dataclass
-class Pictures:
-    """The pictures of a span, in order; iterate once, then read what was found."""
-
-    reader: RangeReader
-    info: VideoInfo
-    first_needed: int
-    """Decoding begins at or before the picture on screen at this timeline frame."""
-    errors: list[str] = field(default_factory=list)
-    ended: bool = False
-    """True once the stream has been decoded to its end."""
-
-    def __iter__(self) -> Iterator[Picture]:
-        """Pictures with ascending timeline frames, from one at or before first_needed to the
-        end of the stream; the caller stops when it has enough. Frames whose time steps back
-        are passed over and counted as errors."""
-        with open_container(self.reader) as container:
-            stream = container.streams[self.info.stream]
-            assert isinstance(stream, VideoStream)
-            stream.codec_context.thread_count = 1
-            last = -1
-            for source in self._from_start(container, stream):
-                number = self._number(source)
-                if number is None or number < last:
-                    self.errors.append("TimeStepsBack")
-                    continue
-                last = number
-                yield Picture(number, source, self.info)
-            self.ended = True
-
-    def _number(self, source: VideoFrame) -> int | None:
-        pts = _pts(source)
-        if pts is None:
-            return None
-        return max(0, timeline_frame(pts, self.info.origin_pts, self.info.time_base, self.info.rate))
-
-    def _from_start(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
-        """Frames from one at or before first_needed: seek, look where it landed, go back further."""
-        if self.first_needed > 0:
-            for back_s in _SEEK_BACK_S:
-                time_s = self.first_needed / self.info.rate - back_s
-                if time_s <= 0:
-                    break
-                errors: list[str] = []
-                try:
-                    container.seek(self.info.origin_pts + int(time_s / self.info.time_base), stream=stream)
-                except (av.FFmpegError, ValueError):
-                    continue
-                frames = _decode(container, stream, self.reader, errors)
-                first = next(frames, None)
-                number = self._number(first) if first is not None else None
-                if first is not None and number is not None and number <= self.first_needed:
-                    yield from chain([first], frames)
-                    self.errors.extend(errors)
-                    return
-            # A container that cannot seek is read from its beginning.
-            with open_container(self.reader) as fresh:
-                restart = fresh.streams[self.info.stream]
-                assert isinstance(restart, VideoStream)
-                restart.codec_context.thread_count = 1
-                yield from _decode(fresh, restart, self.reader, self.errors)
-            return
-        yield from _decode(container, stream, self.reader, self.errors)
-
-
-# ---------------------------------------------------------------- sound
-
-
-def sound(reader: RangeReader, info: VideoInfo, rate_hz: int) -> Iterator[Samples]:
-    """Mono float32 in [-1, 1] at rate_hz, contiguous from frame 0 of the timeline.
-
-    Sound that starts late, or pauses, is silence there; sound before frame 0 is dropped. The
-    whole stream is decoded in one go, since lossy codecs carry state from frame to frame: a
-    decoder started in the middle gives other samples than one that ran from the start.
-    """
-    if info.audio_stream is None:
-        return
-    origin_s = info.origin_pts * info.time_base
-    placed: int | None = None  # where on the timeline the next sample lies, in samples
-    mono = _Mono(rate_hz)
-    with open_container(reader) as container:
-        stream = container.streams[info.audio_stream]
-        assert isinstance(stream, AudioStream)
-        stream.codec_context.thread_count = 1
-        for frame in chain(_decode(container, stream, reader, []), [None]):
-            if frame is not None and frame.pts is not None and frame.time_base is not None:
-                at = round((frame.pts * frame.time_base - origin_s) * rate_hz)
-                if placed is None:
-                    placed = min(at, 0)
-                # Less than a fifth of a second is the resampler's delay and rounding, not a pause.
-                if placed + rate_hz // 5 < at <= placed + _MAX_PAUSE_S * rate_hz:
-                    for start in range(max(placed, 0), at, _SILENCE_SAMPLES):
-                        yield np.zeros(min(_SILENCE_SAMPLES, at - start), np.float32)
-                    placed = at
-            for chunk in mono.feed(frame):
-                placed = placed or 0
-                if len(audible := chunk[max(0, -placed) :]):
-                    yield audible
-                placed += len(chunk)
-
-
-_MAX_PAUSE_S = 4 * 3600
-"""A jump of time stamps beyond this is damage, not a pause."""
-_SILENCE_SAMPLES = 1 << 16
-
-
-class _Mono:
-    """Resample to mono; a change of format within the stream starts a new resampler."""
-
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._format: tuple[str, str, int] | None = None
-        self._resampler: av.AudioResampler | None = None
-
-    def feed(self, frame: AudioFrame | None) -> list[Samples]:
-        """The chunks that are ready; None flushes."""
-        out: list[AudioFrame] = []
-        key = (frame.format.name, frame.layout.name, frame.sample_rate) if frame is not None else None
-        if self._resampler is not None and key != self._format:
-            out += self._resampler.resample(None)
-            self._resampler = None
-        if frame is not None:
-            if self._resampler is None:
-                self._resampler = av.AudioResampler(format="flt", layout="mono", rate=self._rate_hz)
-            self._format = key
-            frame.pts = None  # placed by the caller: the resampler must neither shift nor fill
-            out += self._resampler.resample(frame)
-        return [chunk.to_ndarray().reshape(-1).astype(np.float32, copy=False) for chunk in out]

@@ -29,12 +29,14 @@ from shared.contracts import (
     fraction_text,
 )
 from shared.errors import Cancelled, ModelRefused, UnknownModel, VideoTooLong
-from shared.media import Pictures, probe, sound
+from shared.media import probe
+from shared.pictures import Pictures
 from shared.plan import segments
 from shared.profiles import load_profile
 from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, PictureScorer, find_models, load_model
 from shared.settings import Settings
+from shared.sound import sound
 from shared.storage import BlobFacts, BlobStore, open_source, parse_source, read_ranges
 from shared.tracks import Track, to_npz
 

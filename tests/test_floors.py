@@ -15,7 +15,7 @@ FLOORS = {
         "shared.edits", "shared.edl", "shared.inference", "shared.plan", "shared.profiles", "shared.ranges",
         "shared.signals", "shared.spotting", "shared.timecode", "shared.timelines", "shared.tracks",
     ),
-    3: ("shared.media", "shared.scorer", "shared.storage"),
+    3: ("shared.media", "shared.pictures", "shared.scorer", "shared.sound", "shared.storage"),
     4: ("shared.cut", "shared.jobs", "shared.steps"),
     5: ("activities", "orchestrator"),
     6: ("function_app",),

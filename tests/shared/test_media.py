@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, NotAVideo, StorageUnavailable
-from shared.media import Pictures, probe, snap_rate, sound, timeline_frame
+from shared.media import probe, snap_rate, timeline_frame
+from shared.pictures import Pictures
 from shared.plan import segments
 from shared.ranges import RangeReader
+from shared.sound import sound
 from tests.shared.clips import MEDIA, make_clip, read_number, reader
 
 NTSC = Fraction(30000, 1001)

@@ -1,0 +1,61 @@
+"""Bodies of HTTP answers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from shared.contracts.base import Contract, Probability
+from shared.contracts.plan import ModelRef
+from shared.contracts.result import ErrorBody, State
+
+
+class Progress(Contract):
+    """Units of work, and what can be said of the time."""
+
+    done: int
+    total: int
+    fraction: Probability
+    eta_s: float | None
+    realtime_factor: float | None
+    """Seconds of video scored per second since scoring began."""
+
+
+class JobAccepted(Contract):
+    id: str
+    state: State
+    status_url: str
+
+
+class JobStatus(Contract):
+    id: str
+    name: str | None
+    state: State
+    progress: Progress
+    links: dict[str, str]
+    """Name of a result file -> its URL; empty until the job has ended."""
+    error: ErrorBody | None
+
+
+class Problem(BaseModel):
+    """application/problem+json (RFC 9457)."""
+
+    model_config = ConfigDict(frozen=True)
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    action: str
+    errors: tuple[dict[str, str], ...] = ()
+    """For invalid requests: {"field", "message"} each."""
+
+
+class Health(Contract):
+    status: Literal["ok", "degraded"]
+    version: str
+    models: tuple[ModelRef, ...]
+    profiles: tuple[str, ...]
+    storage: Literal["ok", "unavailable"]

@@ -1,0 +1,106 @@
+"""One video on its timeline, and the units of work it is split into."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from shared.contracts.base import Contract, Name, Rate
+
+
+class VideoInfo(Contract):
+    """One video stream on its timeline.
+
+    Timeline frame of a decoded frame = floor((pts - origin_pts) * time_base * rate + 1/2),
+    so frame 0 is the first frame that decodes and VFR falls on the grid of `rate`.
+    """
+
+    container: str
+    codec: str
+    stream: int
+    """Index of the stream in the container."""
+    rate: Rate
+    """Nominal frames per second of the timeline."""
+    time_base: Rate
+    origin_pts: int
+    """PTS of the first decoded frame, in units of time_base."""
+    width: int
+    height: int
+    """Of the decoded frame, before rotation, in samples."""
+    sample_aspect: Rate
+    rotation: int
+    """Degrees counter-clockwise, 0, 90, 180 or 270, that show the frame upright."""
+    planned_frames: int
+    """Where the container says the timeline ends; what decodes may differ."""
+    start_timecode: str | None
+    """As embedded: HH:MM:SS:FF, or with ; before FF for drop-frame."""
+    audio_stream: int | None
+    audio_codec: str | None
+    etag: str
+    length_bytes: int
+
+    @property
+    def display_size(self) -> tuple[int, int]:
+        """(width, height) in square pixels, upright."""
+        width = round(self.width * self.sample_aspect)
+        return (self.height, width) if self.rotation in (90, 270) else (width, self.height)
+
+
+class Unit(Contract):
+    """One unit of fan-out: a segment of the picture, or the whole of the sound.
+
+    The core is [start_frame, end_frame) on the timeline. end_frame is None for the last
+    segment, which runs to wherever decoding ends: the container's length is not trusted.
+    """
+
+    index: int
+    kind: Literal["video", "audio"]
+    start_frame: int
+    end_frame: int | None
+    models: tuple[Name, ...]
+
+
+class ModelRef(Contract):
+    name: Name
+    version: str
+    digest: str
+    """sha256 of model.onnx."""
+
+
+class Plan(Contract):
+    """plan.json."""
+
+    schema_version: Literal[1] = 1
+    job: str
+    video: VideoInfo
+    profile: Name
+    models: tuple[ModelRef, ...]
+    units: tuple[Unit, ...]
+    bytes_read: int
+    cpu_s: float
+    wall_s: float
+
+
+class SpanFacts(Contract):
+    """What decoding a core found; kept beside its scores, under a key of its own."""
+
+    frames: int
+    """Frames decoded in the core (video)."""
+    last_frame: int | None
+    """Highest timeline frame decoded in the core, None where there was none."""
+    decode_errors: int
+
+
+class UnitSummary(Contract):
+    """segments/<unit>.json: what scoring one unit found and cost."""
+
+    unit: int
+    facts: SpanFacts
+    scores: dict[str, str]
+    """Model name -> key of its score file."""
+    refused: dict[str, str]
+    """Model name -> why it did not score this unit."""
+    cached: bool
+    """Nothing was decoded: all was there already."""
+    bytes_read: int
+    cpu_s: float
+    wall_s: float

@@ -1,0 +1,47 @@
+"""What a caller asks for."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.contracts.base import Contract, Name, Probability, Seconds
+
+
+class CutOptions(Contract):
+    """How events become edits. What is left out comes from the profile."""
+
+    title: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    pre_roll_s: Seconds | None = None
+    post_roll_s: Seconds | None = None
+    merge_gap_s: Seconds | None = None
+    thresholds: dict[str, Probability] = Field(default_factory=dict)
+    formats: tuple[Literal["original-edl", "json"], ...] = ("original-edl",)
+    """Timelines to write beside result.json, which is always written."""
+
+
+class JobRequest(Contract):
+    """The body of POST /api/jobs."""
+
+    video: Annotated[str, Field(min_length=8, max_length=4096)]
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    profile: Name = "soccer"
+    models: tuple[Name, ...] | None = None
+    segment_s: Annotated[int, Field(ge=2, le=3600)] | None = None
+    cut: CutOptions = CutOptions()
+
+
+class StoredRequest(Contract):
+    """request.json: the request without its secret, and what the start looked up."""
+
+    schema_version: Literal[1] = 1
+    job: str
+    request: JobRequest
+    """`video` has no query string here."""
+    fingerprint: str
+    """sha256 of the request as the caller sent it, less the SAS: tells one body from another."""
+    etag: str
+    length_bytes: int
+    created: str
+    attempt: int = 1

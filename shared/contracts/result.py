@@ -1,0 +1,142 @@
+"""What a job leaves behind."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from typing import Literal
+
+from shared.contracts.base import Contract, Name, Probability, Rate
+from shared.contracts.plan import ModelRef
+
+
+class State(StrEnum):
+    QUEUED = "Queued"
+    PLANNING = "Planning"
+    SCORING = "Scoring"
+    CUTTING = "Cutting"
+    COMPLETED = "Completed"
+    COMPLETED_WITH_GAPS = "CompletedWithGaps"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+    @property
+    def ended(self) -> bool:
+        return self in _ENDED
+
+
+_ENDED = frozenset({State.COMPLETED, State.COMPLETED_WITH_GAPS, State.FAILED, State.CANCELLED})
+
+
+class Evidence(Contract):
+    """What one signal said at the anchor."""
+
+    model: Name
+    signal: str
+    value: float
+    """The signal at the anchor, 0 to 1."""
+    weight: float
+
+
+class Event(Contract):
+    """A spotted action. anchor_frame lies in [start_frame, end_frame)."""
+
+    label: Name
+    anchor_frame: int
+    anchor_s: Rate
+    start_frame: int
+    end_frame: int
+    confidence: Probability
+    evidence: tuple[Evidence, ...]
+
+
+class Edit(Contract):
+    """One numbered cut: source [in_frame, out_frame), and the events it shows."""
+
+    number: int
+    source_in_frame: int
+    source_out_frame: int
+    events: tuple[int, ...]
+    """Indices into the result's events."""
+
+
+class Gap(Contract):
+    """A span that one or more models did not score."""
+
+    start_frame: int
+    end_frame: int
+    kind: Literal["video", "audio"]
+    models: tuple[Name, ...]
+    code: str
+
+
+class ErrorBody(Contract):
+    code: str
+    message: str
+    action: str
+    retryable: bool
+
+
+class VideoResult(Contract):
+    name: str
+    url: str
+    """Without its query string."""
+    etag: str
+    length_bytes: int
+    container: str
+    codec: str
+    rate: Rate
+    frames_decoded: int
+    duration_frames: int
+    """Last decoded timeline frame + 1."""
+    duration_s: Rate
+    start_timecode: str
+    drop_frame: bool
+    display_width: int
+    display_height: int
+    audio: bool
+    decode_errors: int
+
+
+class Timing(Contract):
+    """What the job cost, by stage. Not part of what repeats: two runs differ here and only here."""
+
+    stages: dict[str, StageTiming]
+    units_cached: int
+    units_scored: int
+
+
+class StageTiming(Contract):
+    cpu_s: float
+    wall_s: float
+    bytes_read: int
+
+
+class Result(Contract):
+    """result.json, the source of truth: every timeline can be written again from it."""
+
+    schema_version: Literal[1] = 1
+    job: str
+    state: State
+    title: str
+    video: VideoResult
+    profile: Name
+    models: tuple[ModelRef, ...]
+    events: tuple[Event, ...]
+    edits: tuple[Edit, ...]
+    shot_changes: tuple[int, ...]
+    """Timeline frames that begin a new shot."""
+    gaps: tuple[Gap, ...]
+    timing: Timing
+
+
+class EndRecord(Contract):
+    """end.json: the job's last word."""
+
+    schema_version: Literal[1] = 1
+    job: str
+    state: State
+    files: tuple[str, ...] = ()
+    error: ErrorBody | None = None
+    total: int = 0
+    media_s: float = 0.0
+    wall_s: float = 0.0

@@ -1,0 +1,139 @@
+"""The decoded pictures of a span, in order, each at its place on the timeline (floor 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from itertools import chain
+from typing import Literal
+
+import av
+import numpy as np
+import numpy.typing as npt
+from av.container import InputContainer
+from av.video.frame import VideoFrame
+from av.video.reformatter import Interpolation
+from av.video.stream import VideoStream
+
+from shared.contracts import VideoInfo
+from shared.media import decode, open_container, pts_of, timeline_frame
+from shared.ranges import RangeReader
+
+Pixels = npt.NDArray[np.uint8]
+_SEEK_BACK_S = (0, 2, 10, 60)
+"""How much further back to seek, in turn, when a seek lands after the frame that is needed."""
+
+
+@dataclass
+class Picture:
+    """A decoded frame on the timeline; it is converted only when and as it is asked for."""
+
+    frame: int
+    """Timeline frame."""
+    source: VideoFrame = field(repr=False)
+    info: VideoInfo = field(repr=False)
+
+    def image(
+        self,
+        width: int,
+        height: int,
+        colour: Literal["rgb", "bgr", "gray"],
+        fit: Literal["stretch", "letterbox"],
+    ) -> Pixels:
+        """uint8 (height, width, 3), or (height, width) for gray, upright.
+
+        "letterbox" keeps the display aspect on black; "stretch" fills. Shrinks by area, since
+        bilinear shrinking aliases.
+        """
+        inner_width, inner_height = width, height
+        if fit == "letterbox":
+            shown_width, shown_height = self.info.display_size
+            scale = min(Fraction(width, shown_width), Fraction(height, shown_height))
+            inner_width = max(1, min(width, round(shown_width * scale)))
+            inner_height = max(1, min(height, round(shown_height * scale)))
+        pixels = self._resized(
+            inner_width, inner_height, {"rgb": "rgb24", "bgr": "bgr24", "gray": "gray"}[colour]
+        )
+        if pixels.shape[:2] == (height, width):
+            return pixels
+        canvas = np.zeros((height, width, *pixels.shape[2:]), np.uint8)
+        top, left = (height - inner_height) // 2, (width - inner_width) // 2
+        canvas[top : top + inner_height, left : left + inner_width] = pixels
+        return canvas
+
+    def _resized(self, width: int, height: int, pixel_format: str) -> Pixels:
+        turned = self.info.rotation in (90, 270)
+        small = self.source.reformat(
+            width=height if turned else width,
+            height=width if turned else height,
+            format=pixel_format,
+            interpolation=Interpolation.AREA,
+            threads=1,
+        )
+        return np.ascontiguousarray(np.rot90(small.to_ndarray(), self.info.rotation // 90))
+
+
+@dataclass
+class Pictures:
+    """The pictures of a span, in order; iterate once, then read what was found."""
+
+    reader: RangeReader
+    info: VideoInfo
+    first_needed: int
+    """Decoding begins at or before the picture on screen at this timeline frame."""
+    errors: list[str] = field(default_factory=list)
+    ended: bool = False
+    """True once the stream has been decoded to its end."""
+
+    def __iter__(self) -> Iterator[Picture]:
+        """Pictures with ascending timeline frames, from one at or before first_needed to the
+        end of the stream; the caller stops when it has enough. Frames whose time steps back
+        are passed over and counted as errors."""
+        with open_container(self.reader) as container:
+            stream = container.streams[self.info.stream]
+            assert isinstance(stream, VideoStream)
+            stream.codec_context.thread_count = 1
+            last = -1
+            for source in self._from_start(container, stream):
+                number = self._number(source)
+                if number is None or number < last:
+                    self.errors.append("TimeStepsBack")
+                    continue
+                last = number
+                yield Picture(number, source, self.info)
+            self.ended = True
+
+    def _number(self, source: VideoFrame) -> int | None:
+        pts = pts_of(source)
+        if pts is None:
+            return None
+        return max(0, timeline_frame(pts, self.info.origin_pts, self.info.time_base, self.info.rate))
+
+    def _from_start(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        """Frames from one at or before first_needed: seek, look where it landed, go back further."""
+        if self.first_needed > 0:
+            for back_s in _SEEK_BACK_S:
+                time_s = self.first_needed / self.info.rate - back_s
+                if time_s <= 0:
+                    break
+                errors: list[str] = []
+                try:
+                    container.seek(self.info.origin_pts + int(time_s / self.info.time_base), stream=stream)
+                except (av.FFmpegError, ValueError):
+                    continue
+                frames = decode(container, stream, self.reader, errors)
+                first = next(frames, None)
+                number = self._number(first) if first is not None else None
+                if first is not None and number is not None and number <= self.first_needed:
+                    yield from chain([first], frames)
+                    self.errors.extend(errors)
+                    return
+            # A container that cannot seek is read from its beginning.
+            with open_container(self.reader) as fresh:
+                restart = fresh.streams[self.info.stream]
+                assert isinstance(restart, VideoStream)
+                restart.codec_context.thread_count = 1
+                yield from decode(fresh, restart, self.reader, self.errors)
+            return
+        yield from decode(container, stream, self.reader, self.errors)
