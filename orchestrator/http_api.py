@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from orchestrator.openapi import openapi, result_schema
 from shared import jobs, names
-from shared.contracts import Health, JobAccepted, ModelRef, Problem, State
+from shared.contracts import Health, JobAccepted, ModelRef, Problem, State, StoredRequest
 from shared.errors import InvalidRequest, MatchcutError, StorageUnavailable
 from shared.profiles import list_profiles
 from shared.redact import redact
@@ -30,7 +30,6 @@ blueprint = df.Blueprint(http_auth_level=func.AuthLevel.FUNCTION)
 log = logging.getLogger("matchcut")
 
 RETRY_AFTER_S = 2
-_TERMINAL = ("Completed", "Failed", "Terminated", "Canceled")
 
 Handler = Callable[..., Awaitable[func.HttpResponse]]
 T = TypeVar("T")
@@ -86,11 +85,13 @@ async def _in_thread(work: Callable[[Settings, BlobStore], T]) -> T:
 
 
 async def _live(client: df.DurableOrchestrationClient, job: str) -> jobs.Live | None:
-    status = await client.get_status(job)
+    status = await client.get_status(job, show_input=True)
     if status.runtime_status is None:
         return None
     custom = status.custom_status if isinstance(status.custom_status, dict) else {}
-    return jobs.Live(status.runtime_status.value, custom)
+    given = json.loads(status.input_) if isinstance(status.input_, str) else status.input_
+    attempt = given.get("attempt") if isinstance(given, dict) else None
+    return jobs.Live(status.runtime_status.value, custom, attempt)
 
 
 @blueprint.route(route="jobs", methods=["POST"])
@@ -103,7 +104,7 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     stored = await _in_thread(lambda settings, store: jobs.accept(settings, store, req.get_body(), key))
     end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.job))
     if end is None:
-        await _ensure_started(client, stored.job)
+        await _ensure_started(client, stored)
     settings = get_settings()
     url = jobs.status_url(settings, stored.job)
     accepted = JobAccepted(id=stored.job, state=end.state if end else State.QUEUED, status_url=url)
@@ -112,15 +113,16 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     return _answer(accepted, 202, Location=url, Retry_After=str(RETRY_AFTER_S))
 
 
-async def _ensure_started(client: df.DurableOrchestrationClient, job: str) -> None:
+async def _ensure_started(client: df.DurableOrchestrationClient, stored: StoredRequest) -> None:
     """Look, then start. Of two that race, one start is refused: fine, so long as the job is there."""
-    live = await _live(client, job)
-    if live is not None and live.runtime_status not in _TERMINAL:
+    live = await _live(client, stored.job)
+    if live is not None and not live.over:
         return
+    given = {"job": stored.job, "attempt": stored.attempt}
     try:
-        await client.start_new(names.JOB, instance_id=job, client_input={"job": job})
+        await client.start_new(names.JOB, instance_id=stored.job, client_input=given)
     except Exception as failure:
-        if await _live(client, job) is None:
+        if await _live(client, stored.job) is None:
             raise StorageUnavailable(
                 "The job was stored but could not be started; POST it again."
             ) from failure
@@ -154,7 +156,7 @@ async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
         attempt = (await _in_thread(lambda settings, store: jobs.find_request(store, job))).attempt
         for instance in [job, *names.block_ids(job, attempt, end.total)]:
             live = await _live(client, instance)
-            if live is not None and live.runtime_status not in _TERMINAL:
+            if live is not None and not live.over:
                 await client.terminate(instance, "cancelled")
     now = datetime.now(UTC)
     found = await _in_thread(lambda settings, store: jobs.describe(settings, store, job, None, now))

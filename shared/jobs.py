@@ -144,58 +144,57 @@ def find_request(store: BlobStore, job: str) -> StoredRequest:
 
 @dataclass(frozen=True)
 class Live:
-    """What the durable instance says of a job that has not ended."""
+    """What the durable instance says."""
 
     runtime_status: str
     custom: Mapping[str, Any]
+    attempt: int | None
+    """Of the job that it runs; None where it does not say."""
 
     @property
-    def broken(self) -> bool:
-        """The instance is over, yet no step wrote the job's last word."""
-        return self.runtime_status in ("Failed", "Terminated", "Canceled")
+    def over(self) -> bool:
+        return self.runtime_status in ("Completed", "Failed", "Terminated", "Canceled")
+
+
+_LOST = ErrorBody(
+    code="internal",
+    message="The orchestration ended without a result.",
+    action="POST the job again; if it fails again, send the job id to the operator.",
+    retryable=True,
+)
 
 
 def describe(settings: Settings, store: BlobStore, job: str, live: Live | None, now: datetime) -> JobStatus:
     """The job's status from its stored records and, while it runs, its durable instance.
 
+    `live` was looked up before this call: an instance that was over then has written its end, if ever.
     Raises JobNotFound.
     """
     stored = find_request(store, job)
     end = find_end(store, job)
-    if end is None and live is not None and live.broken:
-        lost = ErrorBody(
-            code="internal",
-            message="The orchestration ended without a result.",
-            action="POST the job again; if it fails again, send the job id to the operator.",
-            retryable=True,
-        )
-        end = close_job(store, job, State.FAILED, lost)
+    if live is not None and (live.attempt or stored.attempt) < stored.attempt:
+        live = None  # opened again, and not started yet
     if end is not None:
-        return JobStatus(
-            id=job,
-            name=stored.request.name,
-            state=end.state,
-            progress=_ended(end, store),
-            links={name: f"{_url(settings, job)}/files/{name}" for name in end.files},
-            error=end.error,
-        )
-    custom = live.custom if live else {}
+        state, error, progress = end.state, end.error, _ended(end, store)
+    elif live is not None and live.over:
+        state, error, progress = State.FAILED, _LOST, _running(store, job, {}, now)
+    else:
+        custom = live.custom if live else {}
+        state, error = State(custom.get("state", State.QUEUED)), None
+        progress = _running(store, job, custom, now)
+    files = end.files if end else ()
     return JobStatus(
         id=job,
         name=stored.request.name,
-        state=State(custom.get("state", State.QUEUED)),
-        progress=_running(store, job, custom, now),
-        links={},
-        error=None,
+        state=state,
+        progress=progress,
+        links={name: f"{status_url(settings, job)}/files/{name}" for name in files},
+        error=error,
     )
 
 
-def _url(settings: Settings, job: str) -> str:
-    return f"{settings.public_base_url.rstrip('/')}/api/jobs/{job}"
-
-
 def status_url(settings: Settings, job: str) -> str:
-    return _url(settings, job)
+    return f"{settings.public_base_url.rstrip('/')}/api/jobs/{job}"
 
 
 def _ended(end: EndRecord, store: BlobStore) -> Progress:

@@ -1,0 +1,102 @@
+"""What a job's status says, from its records and its durable instance."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from infra.local.azurite import Azurite
+from shared import names
+from shared.contracts import JobStatus, State
+from shared.errors import FileNotReady, IdempotencyConflict, JobNotFound
+from shared.jobs import Live, cancel, describe, find_request, result_file
+from shared.steps import run_plan, run_score
+from tests.shared.clips import make_clip
+from tests.shared.inline import Bench
+
+pytestmark = pytest.mark.azurite
+NOW = datetime(2026, 1, 1, 20, 45, tzinfo=UTC)
+CLIP = make_clip(150)
+
+
+@pytest.fixture(scope="module")
+def bench(azurite: Azurite) -> Bench:
+    return Bench(azurite.connection_string)
+
+
+def status(bench: Bench, job: str, live: Live | None) -> JobStatus:
+    return describe(bench.settings, bench.store, job, live, NOW)
+
+
+def test_a_stored_job_without_an_instance_is_queued(bench: Bench) -> None:
+    job = bench.accept(bench.upload(CLIP, "queued.mp4"))
+    assert status(bench, job, None).state == State.QUEUED
+
+
+def test_progress_counts_units_and_says_how_fast_and_how_long(bench: Bench) -> None:
+    job = bench.accept(bench.upload(CLIP, "progress.mp4"), segment_s=2)
+    total = len(run_plan(bench.settings, bench.store, job).units)
+    custom = {
+        "state": "Scoring",
+        "total": total,
+        "media_s": 6.0,
+        "since": (NOW - timedelta(seconds=4)).isoformat(),
+    }
+    live = Live("Running", custom, 1)
+    before = status(bench, job, live).progress
+    assert (before.done, before.total, before.eta_s, before.realtime_factor) == (0, 3, None, None)
+    run_score(bench.settings, bench.store, job, 1)
+    after = status(bench, job, live).progress
+    assert (after.done, after.total, after.eta_s, after.realtime_factor) == (1, 3, 8.0, 0.5)
+
+
+@pytest.mark.parametrize("runtime_status", ["Completed", "Failed", "Terminated"])
+def test_an_instance_that_is_over_without_a_last_word_is_a_failure_that_can_be_tried_again(
+    bench: Bench, runtime_status: str
+) -> None:
+    url = bench.upload(CLIP, f"lost-{runtime_status}.mp4")
+    job = bench.accept(url)
+    found = status(bench, job, Live(runtime_status, {"state": "Scoring"}, 1))
+    assert found.state == State.FAILED
+    assert found.error is not None
+    assert (found.error.code, found.error.retryable) == ("internal", True)
+    assert bench.accept(url) == job
+
+
+def test_an_instance_of_an_earlier_attempt_says_nothing_of_the_new_one(bench: Bench) -> None:
+    url = bench.upload(CLIP, "stale.mp4")
+    job = bench.accept(url)
+    cancel(bench.settings, bench.store, job)
+    ended = Live("Terminated", {"state": "Scoring"}, 1)
+    assert status(bench, job, ended).state == State.CANCELLED
+    assert bench.accept(url) == job
+    assert find_request(bench.store, job).attempt == 2
+    assert status(bench, job, ended).state == State.QUEUED
+    assert status(bench, job, Live("Running", {"state": "Planning"}, 2)).state == State.PLANNING
+
+
+def test_only_files_that_the_job_names_are_handed_out(bench: Bench) -> None:
+    job, end = bench.run(bench.upload(CLIP, "files.mp4"))
+    for name in end.files:
+        content, media_type = result_file(bench.store, job, name)
+        assert content
+        assert media_type
+    for name in ("../request.json", "request.json", "", "cut.edl/../../plan.json"):
+        with pytest.raises(FileNotReady):
+            result_file(bench.store, job, name)
+
+
+def test_a_refused_repetition_does_not_touch_the_secret_of_the_job_it_met(bench: Bench) -> None:
+    url = bench.upload(CLIP, "secret.mp4")
+    job = bench.accept(bench.sas(url), key="night-1")
+    kept = bench.store.get(names.secret_path(job))
+    with pytest.raises(IdempotencyConflict):
+        bench.accept(bench.sas(url, lasts_s=60), key="night-1", name="another")
+    assert kept == bench.store.get(names.secret_path(job))
+
+
+def test_what_is_no_job_is_not_found(bench: Bench) -> None:
+    for job in ("m-none", "../scores", "M-UPPER", ""):
+        with pytest.raises(JobNotFound):
+            status(bench, job, None)
