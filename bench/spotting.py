@@ -81,7 +81,7 @@ def main() -> None:
             )
         )
         found = shot_changes(PROFILE.shots, tracks, rate, frames)
-        changes.append(score_anchors(found, [(frame, frame + 1) for frame in truth.shot_changes], 1))
+        changes.append(score_anchors(found, [(t.start_frame, t.end_frame) for t in truth.transitions], 1))
         print(f"seed {seed}: edits {edits[-1]}, changes {changes[-1]}")
     figures = []
     for name, score in (
