@@ -14,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -58,7 +57,8 @@ def setup() -> tuple[Node, Path]:
     """Install what is not there yet; returns the Node and Azurite's main script. Raises AzuriteError."""
     tools = tools_dir()
     tools.mkdir(parents=True, exist_ok=True)
-    with _locked(tools / ".lock"):
+    held = tools / ".lock"
+    with _lock(held, _INSTALL_LIMIT_S, f"Another process holds {held}; end it and try again."):
         node = _node_on_path() or _node_from_pypi(tools / "node")
         return node, _azurite(node, tools / "azurite")
 
@@ -120,6 +120,7 @@ class Azurite:
         self._location, self._wanted_port = location, port
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
+        self._lock: IO[str] | None = None
         self.port = 0
 
     def start(self) -> Self:
@@ -129,6 +130,12 @@ class Azurite:
             self._temporary = tempfile.TemporaryDirectory(prefix="azurite-", ignore_cleanup_errors=True)
         self.location = Path(self._temporary.name if self._temporary else self._location or "").resolve()
         self.location.mkdir(parents=True, exist_ok=True)
+        # Before the port: an Azurite of a host that was just killed still holds both while it ends.
+        self._lock = _lock(
+            self.location / ".lock",
+            _STOP_LIMIT_S,
+            f"The folder {self.location} is in use by another host; end it, or name another with --data.",
+        )
         self.port = free_port(self._wanted_port, DEFAULT_PORT, "--azurite-port")
         self.log = self.location / "azurite.log"
         with self.log.open("wb") as log:
@@ -150,6 +157,8 @@ class Azurite:
             stderr=subprocess.STDOUT,
             # Ctrl-C is for the host, which still needs its storage while it ends.
             process_group=0,
+            # Our lock on the folder is also its own, and lasts until both have ended.
+            pass_fds=[self._lock.fileno()] if self._lock else [],
         )
 
     def wait_ready(self) -> None:
@@ -195,6 +204,8 @@ class Azurite:
             process.wait()
             if process.stdin:
                 process.stdin.close()
+        if self._lock is not None:
+            self._lock.close()
         if self._temporary is not None:
             self._temporary.cleanup()
 
@@ -212,17 +223,16 @@ class Azurite:
         self.stop()
 
 
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One installation at a time, also among processes; waits no longer than an installation may take."""
-    deadline = time.monotonic() + _INSTALL_LIMIT_S
-    with path.open("w") as file:
-        while True:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise AzuriteError(f"Another process holds {path}; end it and try again.") from None
-                time.sleep(0.1)
-        yield
+def _lock(path: Path, limit_s: float, sentence: str) -> IO[str]:
+    """An exclusive lock, held until the file is closed. Raises AzuriteError(sentence) after limit_s."""
+    file = path.open("w")
+    deadline = time.monotonic() + limit_s
+    while True:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return file
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                file.close()
+                raise AzuriteError(sentence) from None
+            time.sleep(0.05)

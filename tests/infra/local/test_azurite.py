@@ -77,3 +77,12 @@ def test_an_installation_that_fails_is_one_sentence(tmp_path: Path, monkeypatch:
     with pytest.raises(AzuriteError, match=r"^Azurite cannot be installed: .+\.$") as failure:
         setup()
     assert "\n" not in str(failure.value)
+
+
+def test_two_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both would write the same index, and the last one to end would win."""
+    monkeypatch.setattr(azurite_module, "_STOP_LIMIT_S", 0.3)
+    with Azurite(tmp_path), pytest.raises(AzuriteError, match="in use by another host"):
+        Azurite(tmp_path).start()
+    with Azurite(tmp_path) as after:
+        assert after.port
