@@ -28,7 +28,7 @@ def write(target: str, figures: list[Figure]) -> Path:
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     dirty = subprocess.run(
-        ["git", "status", "--porcelain"], cwd=ROOT, capture_output=True, text=True
+        ["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
     measured = {
         "date": datetime.now(UTC).date().isoformat(),

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from samples.evaluate import Evaluation, Score, evaluate, score_anchors, score_edits, summary
 from samples.truth import Parameters, Transition, TrueEvent, Truth
-from shared.contracts import Edit, Event, Result, State, Timing, VideoResult
+from shared.contracts import Edit, Event, Result
+from tests.results import a_result, a_video
 
 
 def _points(*frames: int) -> list[tuple[int, int]]:
@@ -73,31 +74,8 @@ def _event(label: str, frame: int) -> Event:
 
 
 def _result(rate: Fraction = Fraction(25)) -> Result:
-    video = VideoResult(
-        name="x.mp4",
-        url="https://example.test/x.mp4",
-        etag="1",
-        length_bytes=1,
-        container="mp4",
-        codec="h264",
-        rate=rate,
-        frames_decoded=2250,
-        duration_frames=2250,
-        duration_s=Fraction(90),
-        start_timecode="00:00:00:00",
-        drop_frame=False,
-        display_width=640,
-        display_height=360,
-        audio=True,
-        decode_errors=0,
-    )
-    return Result(
-        job="m-1",
-        state=State.COMPLETED,
-        title="x",
-        video=video,
-        profile="soccer",
-        models=(),
+    return a_result(
+        a_video(rate=rate, frames_decoded=2250, duration_frames=2250, duration_s=Fraction(90)),
         events=(_event("highlight", 510), _event("break", 900), _event("highlight", 1600)),
         edits=(
             Edit(number=1, source_in_frame=400, source_out_frame=600, events=(0,)),
@@ -105,8 +83,6 @@ def _result(rate: Fraction = Fraction(25)) -> Result:
             Edit(number=3, source_in_frame=1500, source_out_frame=1700, events=(2,)),
         ),
         shot_changes=(101, 700, 1200),
-        gaps=(),
-        timing=Timing(stages={}, units_cached=0, units_scored=0),
     )
 
 

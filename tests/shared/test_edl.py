@@ -7,6 +7,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
+import opentimelineio as otio
 import pycmx
 import pytest
 from hypothesis import example, given
@@ -260,11 +261,6 @@ def test_the_cmx_adapter_of_opentimelineio_reads_the_dialect_as_it_is(
     rate: Fraction, drop_frame: bool
 ) -> None:
     """It reads single spaces, and takes NONE for a second video track; AUD it ignores."""
-    pytest.importorskip(
-        "otio_cmx3600_adapter", reason="the PyPI package otio-cmx3600-adapter is not installed"
-    )
-    import opentimelineio as otio
-
     edl = write(rate=rate, drop_frame=drop_frame, start_frame=START_FRAME, clips=CLIPS)
     timeline = otio.adapters.read_from_string(edl, "cmx_3600", rate=float(rate))
     assert ["V", "A1", "A2", "NONE"] == [track.name for track in timeline.tracks]

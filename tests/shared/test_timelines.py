@@ -16,12 +16,11 @@ from shared.contracts import (
     ModelRef,
     Result,
     StageTiming,
-    State,
     Timing,
-    VideoResult,
 )
 from shared.errors import InvalidRequest
 from shared.timelines import FORMATS, write_timeline
+from tests.results import a_result, a_video
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CLIPS = ((3150, 3350), (5375, 5525), (8375, 8525))
@@ -29,23 +28,12 @@ CLIPS = ((3150, 3350), (5375, 5525), (8375, 8525))
 
 def result(video: dict[str, Any] | None = None, **changes: Any) -> Result:
     """The match of the golden list, its edits out of order."""
-    seen = VideoResult(
+    seen = a_video(
         name="CelticvsParis_First Half_3707723.m4v",
-        url="https://example.test/matches/half.m4v",
         etag='"0x1"',
-        length_bytes=1000,
-        container="mov,mp4,m4a,3gp,3g2,mj2",
-        codec="h264",
-        rate=Fraction(25),
         frames_decoded=9000,
         duration_frames=9000,
         duration_s=Fraction(360),
-        start_timecode="00:00:00:00",
-        drop_frame=False,
-        display_width=1280,
-        display_height=720,
-        audio=True,
-        decode_errors=0,
     )
     event = Event(
         label="shot",
@@ -60,17 +48,13 @@ def result(video: dict[str, Any] | None = None, **changes: Any) -> Result:
         Edit(number=number, source_in_frame=start, source_out_frame=end, events=(0,))
         for number, (start, end) in enumerate(CLIPS, 1)
     ]
-    made = Result(
-        job="m-1",
-        state=State.COMPLETED,
+    made = a_result(
+        seen.model_copy(update=video or {}),
         title="test_sequence_id",
-        video=seen.model_copy(update=video or {}),
-        profile="soccer",
         models=(ModelRef(name="crowd", version="1", digest="0" * 64),),
         events=(event,),
         edits=(edits[2], edits[0], edits[1]),
         shot_changes=(3100,),
-        gaps=(),
         timing=Timing(
             stages={"score": StageTiming(cpu_s=1.5, wall_s=2.0, bytes_read=10)},
             units_cached=0,
