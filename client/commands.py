@@ -26,8 +26,9 @@ from client.jobs import (
     wait_for,
     writable,
 )
-from samples.truth import DEFAULT_SEED
 from shared.contracts import JobStatus
+
+MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 class Commands(TyperGroup):
@@ -60,6 +61,10 @@ app = typer.Typer(
     help="Send a match to matchcut and get its edit decision list. "
     "The service's function key, where it asks for one, is read from MATCHCUT_KEY.",
 )
+
+
+models = typer.Typer(no_args_is_help=True, help="What a data scientist needs before a model is shipped.")
+app.add_typer(models, name="models")
 
 
 @app.callback()
@@ -187,7 +192,7 @@ def demo(
     out: Annotated[str, typer.Option(help="Folder for the files; out/<name>-<job id> without it.")] = "",
     segment_s: Annotated[str, _option("SECONDS", "Length of a segment.")] = "",
     seconds: Annotated[int, _option("SECONDS", "Length of the sample match.")] = 90,
-    seed: Annotated[int, _option("NUMBER", "Of the sample match.")] = DEFAULT_SEED,
+    seed: Annotated[int | None, _option("NUMBER", "Of the sample match.")] = None,
     workers: Annotated[str, _option("NUMBER", "Activities that run at once.")] = "",
     keep: Annotated[bool, typer.Option("--keep", help="Keep the storage and the log.")] = False,
 ) -> None:
@@ -195,7 +200,9 @@ def demo(
 
     An empty value counts as not given.
     """
-    from client.demo import Demo, run  # the other commands need neither the host nor the sample
+    # The other commands need neither the host nor the sample.
+    from client.demo import Demo, run
+    from samples.truth import DEFAULT_SEED
 
     run(
         Demo(
@@ -203,11 +210,30 @@ def demo(
             out=Path(out) if out else None,
             segment_s=_whole_number("--segment-s", segment_s),
             seconds=seconds,
-            seed=seed,
+            seed=DEFAULT_SEED if seed is None else seed,
             workers=_whole_number("--workers", workers),
             keep=keep,
         )
     )
+
+
+@models.command("check")
+def models_check(
+    folder: Annotated[Path, typer.Argument(help="One model, or a folder of models.")] = MODELS,
+) -> None:
+    """Check models as the service does when it loads them: manifest, digest, shapes, golden sample.
+
+    Exit code 1 where one is refused, with what is wrong in its line.
+    """
+    from client.check import check_models  # onnxruntime is slow to import
+
+    checks = check_models(folder)
+    for check in checks:
+        view.say(
+            f"{check.name:24} {check.fault or f'ok, version {check.version}, digest {check.digest[:12]}'}"
+        )
+    if refused := [check.name for check in checks if check.fault]:
+        raise ClientError(f"{len(refused)} of {len(checks)} models refused: {', '.join(refused)}.")
 
 
 @app.command("export")
