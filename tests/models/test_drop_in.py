@@ -1,0 +1,158 @@
+"""A new model is a folder: three that the service has never seen, by manifest only, through a whole job."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infra.local.azurite import Azurite
+from models.export import Build, constant, parse, provenance, write
+from shared.contracts import State
+from shared.settings import ROOT
+from tests.shared.inline import Bench
+
+pytestmark = pytest.mark.azurite
+
+
+def brightness(folder: Path) -> None:
+    """A frame model: uint8 RGB, NCHW, a batch of exactly 4. Mean of the green channel over 255."""
+    graph = parse(
+        """
+        brightness (uint8[4, 3, 8, 12] pixels) => (float[4, 1] green) {
+          channel = Slice (pixels, one, two, axis)
+          values = Cast <to=1> (channel)
+          mean = ReduceMean <axes=[1, 2, 3], keepdims=0> (values)
+          share = Div (mean, full)
+          green = Unsqueeze (share, axis)
+        }""",
+        {
+            "one": np.array([1], np.int64),
+            "two": np.array([2], np.int64),
+            "axis": np.array([1], np.int64),
+            "full": constant(255),
+        },
+    )
+    manifest = {
+        "name": "new-brightness", "version": "0.1.0", "kind": "frame", "rate": "2/1", "window": 1,
+        "stride": 1, "anchor": 0, "batch": 4, "provenance": provenance("made up for a test"),
+        "input": {"name": "pixels", "dtype": "uint8", "layout": "NCHW", "width": 12, "height": 8,
+                  "colour": "rgb"},
+        "output": {"name": "green", "labels": ["green"]},
+    }  # fmt: skip
+    write(Build(graph, manifest, np.arange(4 * 3 * 8 * 12, dtype=np.uint8).reshape(4, 3, 8, 12)), folder)
+
+
+def flicker(folder: Path) -> None:
+    """A clip model: float32 BGR, NTHWC, any batch. Standard deviation over time."""
+    graph = parse(
+        """
+        flicker (float[N, 6, 8, 12, 3] clip) => (float[N, 1] spread) {
+          pictures = ReduceMean <axes=[2, 3, 4], keepdims=0> (clip)
+          mean = ReduceMean <axes=[1], keepdims=1> (pictures)
+          distance = Sub (pictures, mean)
+          squares = Mul (distance, distance)
+          variance = ReduceMean <axes=[1], keepdims=1> (squares)
+          spread = Sqrt (variance)
+        }""",
+        {},
+    )
+    manifest = {
+        "name": "new-flicker", "version": "0.1.0", "kind": "clip", "rate": "native", "window": 6, "stride": 3,
+        "anchor": 3, "batch": 8, "provenance": provenance("made up for a test"),
+        "input": {
+            "name": "clip", "layout": "NTHWC", "width": 12, "height": 8, "colour": "bgr", "fit": "letterbox",
+            "mean": [100.0, 110.0, 120.0], "std": [50.0, 60.0, 70.0],
+        },
+        "output": {"name": "spread", "labels": ["flicker"]},
+    }  # fmt: skip
+    sample = np.random.default_rng(1).normal(size=(8, 6, 8, 12, 3)).round(2).astype(np.float32)
+    write(Build(graph, manifest, sample), folder)
+
+
+def level(folder: Path) -> None:
+    """An audio model at 8 kHz: root mean square of half a second."""
+    graph = parse(
+        """
+        level (float[N, 4000] sound) => (float[N, 1] rms) {
+          squares = Mul (sound, sound)
+          mean = ReduceMean <axes=[1], keepdims=1> (squares)
+          rms = Sqrt (mean)
+        }""",
+        {},
+    )
+    manifest = {
+        "name": "new-level", "version": "0.1.0", "kind": "audio", "rate": "8000/1", "window": 4000,
+        "stride": 4000, "anchor": 2000, "batch": 4, "provenance": provenance("made up for a test"),
+        "input": {"name": "sound", "layout": "NS"},
+        "output": {"name": "rms", "labels": ["rms"]},
+    }  # fmt: skip
+    sample = np.random.default_rng(2).normal(0, 0.1, (4, 4000)).round(3).astype(np.float32)
+    write(Build(graph, manifest, sample), folder)
+
+
+def profile(folder: Path) -> None:
+    """Events where the new sound model is above its baseline; weights on all three."""
+
+    def signal(name: str, model: str, label: str, **more: Any) -> dict[str, Any]:
+        return {"name": name, "model": model, "label": label, "low": 0.0, "high": 1.0, **more}
+
+    document = {
+        "schema_version": 1, "name": "novelty", "description": "Three models nobody knew.", "grid": "2/1",
+        "models": ["new-brightness", "new-flicker", "new-level"],
+        "signals": [
+            signal("loud", "new-level", "rms", transform="baseline", baseline_s=60, high=4.0),
+            signal("green", "new-brightness", "green"),
+            signal("flicker", "new-flicker", "flicker"),
+        ],
+        "rules": [{
+            "label": "surprise", "weights": {"loud": 4, "green": 0.5, "flicker": 0.5},
+            "threshold": 0.4, "release": 0.2, "min_gap_s": 5,
+        }],
+        "shots": None, "cut": {"pre_roll_s": 2, "post_roll_s": 2, "merge_gap_s": 1},
+    }  # fmt: skip
+    path = folder / "profiles" / "novelty.json"
+    path.parent.mkdir()
+    path.write_text(json.dumps(document))
+
+
+def test_three_unseen_models_run_and_cut_by_manifest_only(
+    azurite: Azurite, match: bytes, tmp_path: Path
+) -> None:
+    for make in (brightness, flicker, level, profile):
+        make(tmp_path)
+    bench = Bench(azurite.connection_string, models_dir=tmp_path)
+    url = bench.upload(match)
+    edls = set()
+    for segment_s in (40, 7):
+        job, end = bench.run(url, profile="novelty", segment_s=segment_s)
+        assert end.state == State.COMPLETED
+        edls.add(bench.file(job, "cut.edl"))
+    result, tracks = bench.result(job), bench.tracks(job)
+    assert len(edls) == 1
+    assert {model.name for model in result.models} == {"new-brightness", "new-flicker", "new-level"}
+    assert {event.label for event in result.events} == {"surprise"}
+    assert {said.model for said in result.events[0].evidence} == {
+        "new-brightness",
+        "new-flicker",
+        "new-level",
+    }
+    assert {name: len(track.scores) for name, track in tracks.items()} == {
+        "new-brightness": 80,  # 40 s, twice a second
+        "new-flicker": 332,  # (1000 - 6) // 3 + 1
+        "new-level": 80,
+    }
+    assert 0.2 < float(np.median(tracks["new-brightness"].scores)) < 0.8  # a lawn, mostly
+
+
+def test_a_new_model_stands_beside_the_built_in_ones(azurite: Azurite, match: bytes, tmp_path: Path) -> None:
+    shutil.copytree(ROOT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("export"))
+    brightness(tmp_path / "models")
+    bench = Bench(azurite.connection_string, models_dir=tmp_path / "models")
+    job, end = bench.run(bench.upload(match), models=["new-brightness", "crowd-excitement"])
+    assert end.state == State.COMPLETED
+    assert set(bench.tracks(job)) == {"new-brightness", "crowd-excitement"}
