@@ -84,3 +84,11 @@ def test_every_signal_of_a_profile_reads_a_label_that_its_model_gives(name: str)
         for model in profile.models
     }
     assert [] == [(model, label) for model, label in readers if label not in labels[model]]
+
+
+@pytest.mark.parametrize("name", list_profiles(ROOT / "models"))
+def test_every_profile_says_why_its_numbers_are_what_they_are(name: str) -> None:
+    reasons = (ROOT / "models" / "profiles" / f"{name}.md").read_text(encoding="utf-8")
+    assert reasons.startswith(f"# {name}: why each number\n")
+    for rule in load_profile(ROOT / "models", name).rules:
+        assert f"## Rule `{rule.label}`" in reasons
