@@ -8,7 +8,7 @@ import azure.durable_functions as df
 
 from activities.outcome import outcome
 from shared.names import PLAN_JOB
-from shared.steps import load_request, run_plan
+from shared.steps import run_plan
 
 blueprint = df.Blueprint()
 
@@ -19,10 +19,6 @@ def plan_job(task: Any) -> dict[str, Any]:
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
         plan = run_plan(settings, store, job)
-        return {
-            "units": len(plan.units),
-            "media_s": float(plan.video.planned_frames / plan.video.rate),
-            "attempt": load_request(store, job).attempt,
-        }
+        return {"units": len(plan.units), "media_s": float(plan.video.planned_frames / plan.video.rate)}
 
     return outcome(work, job=job)

@@ -52,7 +52,7 @@ def tracks_of(path: Path) -> tuple[dict[str, Track], Fraction, int]:
     for model in models:
         if model.manifest.kind == "audio":
             listener = AudioScorer(model)
-            for chunk in sound(reader(), info, int(model.grid(info.rate).rate)):
+            for chunk in sound(reader(), info, int(model.grid(info.rate).rate), 3600, []):
                 listener.push(chunk)
             tracks[model.manifest.name] = listener.finish()
     return tracks, info.rate, last + 1

@@ -30,7 +30,10 @@ _LOST: ErrorRecord = {
 
 
 def run_job(context: DurableOrchestrationContext) -> Flow:
-    """The orchestrator of one job. Input and instance id: the job id. Output: the final state."""
+    """The orchestrator of one run of a job. Instance id: the run's (names.run_id). Output: the final state.
+
+    Below, `job` is that id: the folder of the run's records.
+    """
     job = context.instance_id
     context.set_custom_status({"state": State.PLANNING.value})
     plan = yield from _insist(context, names.PLAN_JOB, {"job": job})
@@ -86,7 +89,7 @@ def _score_in_blocks(context: DurableOrchestrationContext, job: str, plan: dict[
     """One wave of sub-orchestrations, each of names.BLOCK units; they retry by themselves."""
     units = plan["units"]
     blocks = [range(first, min(first + names.BLOCK, units)) for first in range(0, units, names.BLOCK)]
-    ids = names.block_ids(job, plan["attempt"], units)
+    ids = names.block_ids(job, units)
     tasks = [
         context.call_sub_orchestrator(
             names.SCORE_BLOCK, {"job": job, "first": block.start, "end": block.stop}, instance_id

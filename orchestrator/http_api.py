@@ -7,6 +7,7 @@ import json
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from functools import lru_cache, wraps
 from http import HTTPStatus
@@ -75,23 +76,32 @@ def _problems_as_json(handler: Handler) -> Handler:
 
 @lru_cache(maxsize=1)
 def _store(settings: Settings) -> BlobStore:
-    return BlobStore.from_settings(settings)
+    return BlobStore.from_settings(settings, patient=False)
 
 
 async def _in_thread(work: Callable[[Settings, BlobStore], T]) -> T:
     """Storage calls block, so they run beside the event loop."""
     settings = get_settings()
-    return await asyncio.to_thread(lambda: work(settings, _store(settings)))
+    loop = asyncio.get_running_loop()
+    return await loop.run_in_executor(_threads(), lambda: work(settings, _store(settings)))
 
 
-async def _live(client: df.DurableOrchestrationClient, job: str) -> jobs.Live | None:
-    status = await client.get_status(job, show_input=True)
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    """Of our own and many: a source that answers slowly must not keep others from their status."""
+    return ThreadPoolExecutor(64, "api")
+
+
+async def _live(client: df.DurableOrchestrationClient, instance: str) -> jobs.Live | None:
+    status = await client.get_status(instance)
     if status.runtime_status is None:
         return None
     custom = status.custom_status if isinstance(status.custom_status, dict) else {}
-    given = json.loads(status.input_) if isinstance(status.input_, str) else status.input_
-    attempt = given.get("attempt") if isinstance(given, dict) else None
-    return jobs.Live(status.runtime_status.value, custom, attempt)
+    return jobs.Live(status.runtime_status.value, custom)
+
+
+async def _request(job: str) -> StoredRequest:
+    return await _in_thread(lambda settings, store: jobs.find_request(store, job))
 
 
 @blueprint.route(route="jobs", methods=["POST"])
@@ -102,11 +112,10 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     if key is not None and not 1 <= len(key) <= 200:
         raise InvalidRequest("Idempotency-Key has 1 to 200 characters.")
     stored = await _in_thread(lambda settings, store: jobs.accept(settings, store, req.get_body(), key))
-    end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.job))
+    end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.run))
     if end is None:
         await _ensure_started(client, stored)
-    settings = get_settings()
-    url = jobs.status_url(settings, stored.job)
+    url = jobs.status_url(get_settings(), stored.job)
     accepted = JobAccepted(id=stored.job, state=end.state if end else State.QUEUED, status_url=url)
     if end:
         return _answer(accepted, 200, Location=url)
@@ -114,15 +123,21 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
 
 
 async def _ensure_started(client: df.DurableOrchestrationClient, stored: StoredRequest) -> None:
-    """Look, then start. Of two that race, one start is refused: fine, so long as the job is there."""
-    live = await _live(client, stored.job)
-    if live is not None and not live.over:
+    """Look, then start. Of two that race, one start is refused: fine, so long as the instance is there."""
+    live = await _live(client, stored.run)
+    if live is not None and live.over:
+        end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.run))
+        if end is not None:
+            return  # it ended between two looks
+        # It is over without a last word: a run of its own for the next attempt.
+        stored = await _in_thread(lambda settings, store: jobs.again(store, stored, stored.attempt))
+        live = await _live(client, stored.run)
+    if live is not None:
         return
-    given = {"job": stored.job, "attempt": stored.attempt}
     try:
-        await client.start_new(names.JOB, instance_id=stored.job, client_input=given)
+        await client.start_new(names.JOB, instance_id=stored.run, client_input={"job": stored.run})
     except Exception as failure:
-        if await _live(client, stored.job) is None:
+        if await _live(client, stored.run) is None:
             raise StorageUnavailable(
                 "The job was stored but could not be started; POST it again."
             ) from failure
@@ -132,34 +147,28 @@ async def _ensure_started(client: df.DurableOrchestrationClient, stored: StoredR
 @blueprint.durable_client_input(client_name="client")
 @_problems_as_json
 async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    job = req.route_params["id"]
-    await _in_thread(lambda settings, store: jobs.find_request(store, job))
-    return await _status(client, job)
-
-
-async def _status(client: df.DurableOrchestrationClient, job: str, running: int = 202) -> func.HttpResponse:
-    live = await _live(client, job)
+    stored = await _request(req.route_params["id"])
+    live = await _live(client, stored.run)
     now = datetime.now(UTC)
-    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, job, live, now))
+    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, live, now))
     if found.state.ended:
         return _answer(found)
-    return _answer(found, running, Retry_After=str(RETRY_AFTER_S))
+    return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))
 
 
 @blueprint.route(route="jobs/{id}", methods=["DELETE"])
 @blueprint.durable_client_input(client_name="client")
 @_problems_as_json
 async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    job = req.route_params["id"]
-    end, by_this_call = await _in_thread(lambda settings, store: jobs.cancel(settings, store, job))
+    stored = await _request(req.route_params["id"])
+    end, by_this_call = await _in_thread(lambda settings, store: jobs.cancel(store, stored))
     if by_this_call:
-        attempt = (await _in_thread(lambda settings, store: jobs.find_request(store, job))).attempt
-        for instance in [job, *names.block_ids(job, attempt, end.total)]:
+        for instance in [stored.run, *names.block_ids(stored.run, end.total)]:
             live = await _live(client, instance)
             if live is not None and not live.over:
                 await client.terminate(instance, "cancelled")
     now = datetime.now(UTC)
-    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, job, None, now))
+    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, None, now))
     return _answer(found, 202 if by_this_call else 200)
 
 
@@ -178,7 +187,7 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
     storage, well = "ok", True
     try:
         found = await asyncio.to_thread(find_models, settings.models_dir)
-        models = tuple(ModelRef(name=name, version=m.version, digest=m.digest) for name, m in found.items())
+        models = tuple(manifest.ref for manifest in found.values())
     except MatchcutError as failure:
         log.error("health: %s", failure.message)
         well = False

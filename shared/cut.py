@@ -97,7 +97,7 @@ def _result(
     width, height = info.display_size
     name = request.name or video_name(request.video)
     return Result(
-        job=plan.job,
+        job=stored.job,
         state=State.COMPLETED_WITH_GAPS if gaps else State.COMPLETED,
         title=request.cut.title or name,
         video=VideoResult(
@@ -156,7 +156,21 @@ def _gaps(
                         code=code,
                     )
                 )
+        if (
+            unit.kind == "audio"
+            and unit.index not in failed
+            and (lost := _unheard(summaries[unit.index], end))
+        ):
+            gaps.append(
+                Gap(start_frame=lost, end_frame=end, kind="audio", models=unit.models, code="damaged")
+            )
     return tuple(gaps)
+
+
+def _unheard(summary: UnitSummary, duration: int) -> int | None:
+    """Where sound that did not decode to its end ends, if that is before the picture's."""
+    heard = 0 if summary.facts.last_frame is None else summary.facts.last_frame + 1
+    return heard if summary.facts.decode_errors and heard < duration else None
 
 
 def _timing(plan: Plan, summaries: Mapping[int, UnitSummary]) -> Timing:

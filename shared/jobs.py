@@ -23,7 +23,7 @@ from shared.errors import (
 )
 from shared.profiles import load_profile
 from shared.settings import Settings
-from shared.steps import chosen_models, close_job
+from shared.steps import chosen_models, close_job, find_secret
 from shared.storage import BlobStore, look_up, open_source, parse_source, split_secret
 from shared.timelines import FORMATS
 
@@ -76,19 +76,20 @@ def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: s
     BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict, StorageUnavailable.
     """
     request = parse_request(body)
-    url, sas = split_secret(request.video)
+    _, sas = split_secret(request.video)
     source = parse_source(request.video, settings)
     chosen_models(settings, request)
     profile = load_profile(settings.models_dir, request.profile)
     if unknown := sorted(set(request.cut.thresholds) - {rule.label for rule in profile.rules}):
-        raise InvalidRequest(f"cut.thresholds: the profile {profile.name} has no label {', '.join(unknown)}.")
-    facts = look_up(open_source(source, sas, settings))
+        message = f"the profile {profile.name} has no label {', '.join(unknown)}"
+        raise InvalidFields(f"cut.thresholds: {message}.", ({"field": "cut.thresholds", "message": message},))
+    facts = look_up(open_source(source, sas, settings, patient=False))
     if facts.length_bytes > settings.max_video_bytes:
         raise VideoTooLarge(
             f"The video has {facts.length_bytes} bytes; the limit is {settings.max_video_bytes}."
         )
 
-    request = request.model_copy(update={"video": url})
+    request = request.model_copy(update={"video": source.url})
     canonical = json.dumps(request.model_dump(mode="json"), sort_keys=True)
     if idempotency_key:
         job = names.digest_id("key", idempotency_key)
@@ -102,44 +103,65 @@ def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: s
         length_bytes=facts.length_bytes,
         created=datetime.now(UTC).isoformat(timespec="milliseconds"),
     )
-    found = store.find(names.request_path(job))
-    there = StoredRequest.model_validate_json(found) if found else None
-    if there and there.fingerprint != stored.fingerprint:
+    there = _latest(store, job)
+    if there is None:
+        # The secret first: once the request is there, another caller may start the job.
+        _keep_secret(store, stored, sas)
+        if store.put_new(names.request_path(job), stored.model_dump_json().encode()):
+            return stored
+        there = _latest(store, job)
+        assert there is not None
+    if there.fingerprint != stored.fingerprint:
+        store.delete(names.secret_path(stored.run, stored.fingerprint))
         raise IdempotencyConflict("This Idempotency-Key was used with another request.")
-    end = find_end(store, job) if there else None
-    if there and end and end.state not in (State.FAILED, State.CANCELLED):
+    end = find_end(store, there.run)
+    if end is None:
+        _keep_secret(store, there, sas)
         return there
-    # The secret first: once the request is there, an activity may read the video.
-    if sas:
-        store.put(names.secret_path(job), sas.encode(), "text/plain")
-    if there and end:
-        return _reopen(store, stored, there.attempt + 1)
-    store.put_new(names.request_path(job), stored.model_dump_json().encode())
-    return there or stored
+    if end.state in (State.FAILED, State.CANCELLED):
+        return again(store, stored, there.attempt, sas)
+    return there
 
 
-def _reopen(store: BlobStore, stored: StoredRequest, attempt: int) -> StoredRequest:
-    """Forget how it ended; scores stay, so only what is missing is scored."""
-    again = stored.model_copy(update={"attempt": attempt})
-    store.put(names.request_path(stored.job), again.model_dump_json().encode())
-    for path in [*store.list(names.summaries_path(stored.job)), names.plan_path(stored.job)]:
+def again(store: BlobStore, stored: StoredRequest, attempt: int, sas: str = "") -> StoredRequest:
+    """A new attempt after the one that ended: a run of its own, with records of its own, so that what
+    is left of the old one cannot touch it. Scores stay, so only what is missing is scored."""
+    new = stored.model_copy(update={"attempt": attempt + 1})
+    _keep_secret(store, new, sas or find_secret(store, stored))
+    store.put_new(names.request_path(new.run), new.model_dump_json().encode())
+    return new
+
+
+def _keep_secret(store: BlobStore, stored: StoredRequest, sas: str) -> None:
+    if not sas:
+        return
+    path = names.secret_path(stored.run, stored.fingerprint)
+    store.put(path, sas.encode(), "text/plain")
+    if store.exists(names.end_path(stored.run)):  # it ended meanwhile, and looked before we wrote
         store.delete(path)
-    store.delete(names.cancel_path(stored.job))
-    store.delete(names.end_path(stored.job))
-    return again
 
 
-def find_end(store: BlobStore, job: str) -> EndRecord | None:
-    found = store.find(names.end_path(job))
+def _latest(store: BlobStore, job: str) -> StoredRequest | None:
+    """The request of the last attempt at a job."""
+    found = latest = store.find(names.request_path(job))
+    attempt = 1
+    while found:
+        latest, attempt = found, attempt + 1
+        found = store.find(names.request_path(names.run_id(job, attempt)))
+    return StoredRequest.model_validate_json(latest) if latest else None
+
+
+def find_end(store: BlobStore, run: str) -> EndRecord | None:
+    found = store.find(names.end_path(run))
     return EndRecord.model_validate_json(found) if found else None
 
 
 def find_request(store: BlobStore, job: str) -> StoredRequest:
-    """Raises JobNotFound."""
-    found = store.find(names.request_path(job)) if names.is_job_id(job) else None
-    if not found:
+    """The last attempt at a job. Raises JobNotFound."""
+    found = _latest(store, job) if names.is_job_id(job) else None
+    if found is None or found.job != job:
         raise JobNotFound("There is no job with this id.")
-    return StoredRequest.model_validate_json(found)
+    return found
 
 
 @dataclass(frozen=True)
@@ -148,8 +170,6 @@ class Live:
 
     runtime_status: str
     custom: Mapping[str, Any]
-    attempt: int | None
-    """Of the job that it runs; None where it does not say."""
 
     @property
     def over(self) -> bool:
@@ -164,24 +184,23 @@ _LOST = ErrorBody(
 )
 
 
-def describe(settings: Settings, store: BlobStore, job: str, live: Live | None, now: datetime) -> JobStatus:
+def describe(
+    settings: Settings, store: BlobStore, stored: StoredRequest, live: Live | None, now: datetime
+) -> JobStatus:
     """The job's status from its stored records and, while it runs, its durable instance.
 
     `live` was looked up before this call: an instance that was over then has written its end, if ever.
-    Raises JobNotFound.
     """
-    stored = find_request(store, job)
-    end = find_end(store, job)
-    if live is not None and (live.attempt or stored.attempt) < stored.attempt:
-        live = None  # opened again, and not started yet
+    job, run = stored.job, stored.run
+    end = find_end(store, run)
     if end is not None:
-        state, error, progress = end.state, end.error, _ended(end, store)
+        state, error, progress = end.state, end.error, _ended(end, store, run)
     elif live is not None and live.over:
-        state, error, progress = State.FAILED, _LOST, _running(store, job, {}, now)
+        state, error, progress = State.FAILED, _LOST, _running(store, run, {}, now)
     else:
         custom = live.custom if live else {}
         state, error = State(custom.get("state", State.QUEUED)), None
-        progress = _running(store, job, custom, now)
+        progress = _running(store, run, custom, now)
     files = end.files if end else ()
     return JobStatus(
         id=job,
@@ -197,9 +216,9 @@ def status_url(settings: Settings, job: str) -> str:
     return f"{settings.public_base_url.rstrip('/')}/api/jobs/{job}"
 
 
-def _ended(end: EndRecord, store: BlobStore) -> Progress:
+def _ended(end: EndRecord, store: BlobStore, run: str) -> Progress:
     complete = end.state in (State.COMPLETED, State.COMPLETED_WITH_GAPS)
-    done = end.total if complete else sum(1 for _ in store.list(names.summaries_path(end.job)))
+    done = end.total if complete else sum(1 for _ in store.list(names.summaries_path(run)))
     return Progress(
         done=done,
         total=end.total,
@@ -209,10 +228,10 @@ def _ended(end: EndRecord, store: BlobStore) -> Progress:
     )
 
 
-def _running(store: BlobStore, job: str, custom: Mapping[str, Any], now: datetime) -> Progress:
+def _running(store: BlobStore, run: str, custom: Mapping[str, Any], now: datetime) -> Progress:
     """Counts the units' summaries, which say more than the orchestrator: it only sees whole waves."""
     total = int(custom.get("total", 0))
-    done = min(total, sum(1 for _ in store.list(names.summaries_path(job)))) if total else 0
+    done = min(total, sum(1 for _ in store.list(names.summaries_path(run)))) if total else 0
     elapsed_s = 0.0
     if since := custom.get("since"):
         elapsed_s = (now - datetime.fromisoformat(since)).total_seconds()
@@ -227,23 +246,19 @@ def _running(store: BlobStore, job: str, custom: Mapping[str, Any], now: datetim
     )
 
 
-def cancel(settings: Settings, store: BlobStore, job: str) -> tuple[EndRecord, bool]:
-    """(how the job ended, whether this call ended it). Running activities see the marker.
-
-    Raises JobNotFound.
-    """
-    find_request(store, job)
-    if end := find_end(store, job):
+def cancel(store: BlobStore, stored: StoredRequest) -> tuple[EndRecord, bool]:
+    """(how the job ended, whether this call ended it). Running activities see the marker."""
+    if end := find_end(store, stored.run):
         return end, False
-    store.put(names.cancel_path(job), b"")
-    return close_job(store, job, State.CANCELLED), True
+    store.put(names.cancel_path(stored.run), b"")
+    return close_job(store, stored.run, State.CANCELLED), True
 
 
 def result_file(store: BlobStore, job: str, name: str) -> tuple[bytes, str]:
     """(content, media type) of a file that the job's links name. Raises JobNotFound, FileNotReady."""
-    find_request(store, job)
-    end = find_end(store, job)
+    run = find_request(store, job).run
+    end = find_end(store, run)
     if end is None or name not in end.files:
         raise FileNotReady(f"The job has no file of this name{'' if end else ' yet'}.")
     media_type = next(form.media_type for form in FORMATS.values() if form.file_name == name)
-    return store.get(names.file_path(job, name)), media_type
+    return store.get(names.file_path(run, name)), media_type

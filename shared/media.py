@@ -56,9 +56,12 @@ _MAX_RATE = 240
 
 
 def snap_rate(rate: Fraction) -> Fraction:
-    """The standard rate within 0.05 % of it, else the rate itself with a small denominator."""
+    """The standard rate within 0.05 % of it, else the rate itself with a small denominator, at least 1:
+    a slower video lies on a grid of seconds, as its timecode does."""
     nearest = min(_STANDARD_RATES, key=lambda standard: abs(standard - rate))
-    return nearest if abs(nearest - rate) <= nearest / 2000 else rate.limit_denominator(1001)
+    return (
+        nearest if abs(nearest - rate) <= nearest / 2000 else max(Fraction(1), rate.limit_denominator(1001))
+    )
 
 
 def _nominal_rate(stream: VideoStream) -> Fraction:
@@ -161,6 +164,9 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
         keys = [entry.timestamp for entry in stream.index_entries if entry.is_keyframe]
         # The index holds decoding times; the first key frame is the first frame shown.
         shift = origin - keys[0] if keys else 0
+        times_hold, frames = True, None
+        if "mov" not in container.format.name:
+            times_hold, frames = _survey(container, stream, reader, rate)
         audio = next((s for s in container.streams.audio if s.codec_context is not None and s.rate), None)
         info = VideoInfo(
             container=container.format.name,
@@ -173,7 +179,10 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
             height=first.height,
             sample_aspect=Fraction(stream.sample_aspect_ratio or 1),
             rotation=round(first.rotation / 90) * 90 % 360,
-            planned_frames=on_timeline(_last_pts(container, stream, reader, origin)) + 1,
+            numbering="pts" if times_hold else "count",
+            planned_frames=frames
+            if frames and not times_hold
+            else on_timeline(_last_pts(container, stream, reader, origin)) + 1,
             start_timecode=_embedded_timecode(container),
             audio_stream=audio.index if audio else None,
             audio_codec=audio.codec_context.name if audio else None,
@@ -181,6 +190,42 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
             length_bytes=length_bytes,
         )
         return Probe(info, tuple(sorted({on_timeline(key + shift) for key in keys} - {0})))
+
+
+_REORDERED_FRAMES = 16
+"""How many frames a codec may show later than it codes them (H.264 and HEVC: at most 16)."""
+
+
+def _survey(
+    container: InputContainer, stream: VideoStream, reader: RangeReader, rate: Fraction
+) -> tuple[bool, int]:
+    """(whether time stamps place every frame, how many packets there are), by a look at every packet.
+
+    They do not where one is missing, where time starts again (joined transport streams, chained oggs),
+    and in an AVI with B-frames, which can only say when to decode. An mp4 or mov keeps a track's times
+    in one table that counts upwards, so it is not asked.
+    """
+    reordered = bool(stream.codec_context.has_b_frames)
+    backwards = (
+        max(Fraction(2), _REORDERED_FRAMES / rate) / Fraction(stream.time_base or 1) if reordered else 0
+    )
+    highest: int | None = None
+    holds = not ("avi" in container.format.name and reordered)
+    packets = 0
+    try:
+        container.seek(0)
+        for packet in container.demux(stream):
+            if packet.size:
+                packets += 1
+                if packet.pts is None or (highest is not None and packet.pts < highest - backwards):
+                    holds = False
+                elif highest is None or packet.pts > highest:
+                    highest = packet.pts
+    except (av.FFmpegError, ValueError):
+        pass  # it is cut off here, which says nothing of the time before
+    if reader.failure:
+        raise reader.failure
+    return holds, packets
 
 
 def _last_pts(container: InputContainer, stream: VideoStream, reader: RangeReader, origin: int) -> int:

@@ -18,6 +18,7 @@ MAX_FAN_OUT = 100
 """Actions one orchestrator may schedule: replay work grows with the square of them."""
 BLOCK = 50
 """Segments per sub-orchestration, once a job has more than MAX_FAN_OUT."""
+MAX_UNITS = MAX_FAN_OUT * BLOCK
 
 SCORES = "scores"
 JOBS = "jobs"
@@ -61,9 +62,12 @@ def file_path(job: str, name: str) -> str:
     return f"{JOBS}/{job}/out/{name}"
 
 
-def secret_path(job: str) -> str:
-    """Holds the SAS of the source while the job runs; never served, removed at the end."""
-    return f"secrets/{job}"
+def secret_path(job: str, fingerprint: str) -> str:
+    """Holds the SAS of the source while the job runs; never served, removed at the end.
+
+    By fingerprint of the request: a SAS is never sent to another request's address.
+    """
+    return f"secrets/{job}/{fingerprint}"
 
 
 def score_key(identity: Iterable[str]) -> str:
@@ -74,15 +78,15 @@ def score_path(key: str) -> str:
     return f"{SCORES}/{key[:2]}/{key}.npz"
 
 
-def block_id(job: str, attempt: int, block: int) -> str:
-    """Instance id of one sub-orchestration; an attempt of its own, since ids are not used twice."""
-    return f"{job}-{attempt}-{block}"
+def run_id(job: str, attempt: int) -> str:
+    """Instance id, and home of the records, of one attempt at a job: the job id itself for the first."""
+    return job if attempt == 1 else f"{job}-{attempt}"
 
 
-def block_ids(job: str, attempt: int, units: int) -> list[str]:
-    """The sub-orchestrations of a job of so many units; none up to MAX_FAN_OUT."""
+def block_ids(run: str, units: int) -> list[str]:
+    """Instance ids of the sub-orchestrations of a run of so many units; none up to MAX_FAN_OUT."""
     blocks = -(-units // BLOCK) if units > MAX_FAN_OUT else 0
-    return [block_id(job, attempt, block) for block in range(blocks)]
+    return [f"{run}-b{block}" for block in range(blocks)]
 
 
 def facts_path(key: str) -> str:

@@ -88,20 +88,29 @@ class Pictures:
 
     def __iter__(self) -> Iterator[Picture]:
         """Pictures with ascending timeline frames, from one at or before first_needed to the
-        end of the stream; the caller stops when it has enough. Frames whose time steps back
-        are passed over and counted as errors."""
+        end of the stream; the caller stops when it has enough.
+
+        A frame whose time leaps ahead of its followers, or steps back, is passed over and counted
+        as an error: of two that contradict each other the one that fits what came before is kept.
+        """
         with open_container(self.reader) as container:
             stream = container.streams[self.info.stream]
             assert isinstance(stream, VideoStream)
             stream.codec_context.thread_count = 1
-            last = -1
-            for source in self._from_start(container, stream):
-                number = self._number(source)
+            last, held = -1, None
+            for count, source in enumerate(self._from_start(container, stream)):
+                number = count if self.info.numbering == "count" else self._number(source)
                 if number is None or number < last:
                     self.errors.append("TimeStepsBack")
                     continue
-                last = number
-                yield Picture(number, source, self.info)
+                if held is not None and number < held.frame:
+                    self.errors.append("TimeLeapsAhead")
+                elif held is not None:
+                    last = held.frame
+                    yield held
+                held = Picture(number, source, self.info)
+            if held is not None:
+                yield held
             self.ended = True
 
     def _number(self, source: VideoFrame) -> int | None:
@@ -112,7 +121,7 @@ class Pictures:
 
     def _from_start(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         """Frames from one at or before first_needed: seek, look where it landed, go back further."""
-        if self.first_needed > 0:
+        if self.first_needed > 0 and self.info.numbering == "pts":
             for back_s in _SEEK_BACK_S:
                 time_s = self.first_needed / self.info.rate - back_s
                 if time_s <= 0:

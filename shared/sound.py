@@ -18,8 +18,12 @@ from shared.ranges import RangeReader
 Samples = npt.NDArray[np.float32]
 
 
-def sound(reader: RangeReader, info: VideoInfo, rate_hz: int) -> Iterator[Samples]:
+def sound(
+    reader: RangeReader, info: VideoInfo, rate_hz: int, limit_s: int, errors: list[str]
+) -> Iterator[Samples]:
     """Mono float32 in [-1, 1] at rate_hz, contiguous from frame 0 of the timeline.
+
+    Ends at limit_s. What does not decode is added to errors, by name, and passed over.
 
     Sound that starts late, or pauses, is silence there; sound before frame 0 is dropped. The
     whole stream is decoded in one go, since lossy codecs carry state from frame to frame: a
@@ -34,13 +38,14 @@ def sound(reader: RangeReader, info: VideoInfo, rate_hz: int) -> Iterator[Sample
         stream = container.streams[info.audio_stream]
         assert isinstance(stream, AudioStream)
         stream.codec_context.thread_count = 1
-        for frame in chain(decode(container, stream, reader, []), [None]):
+        for frame in chain(decode(container, stream, reader, errors), [None]):
             if frame is not None and frame.pts is not None and frame.time_base is not None:
                 at = round((frame.pts * frame.time_base - origin_s) * rate_hz)
                 if placed is None:
                     placed = min(at, 0)
                 # Less than a fifth of a second is the resampler's delay and rounding, not a pause.
-                if placed + rate_hz // 5 < at <= placed + _MAX_PAUSE_S * rate_hz:
+                # A leap beyond the limit is damage.
+                if info.numbering == "pts" and placed + rate_hz // 5 < at <= limit_s * rate_hz:
                     for start in range(max(placed, 0), at, _SILENCE_SAMPLES):
                         yield np.zeros(min(_SILENCE_SAMPLES, at - start), np.float32)
                     placed = at
@@ -49,10 +54,10 @@ def sound(reader: RangeReader, info: VideoInfo, rate_hz: int) -> Iterator[Sample
                 if len(audible := chunk[max(0, -placed) :]):
                     yield audible
                 placed += len(chunk)
+            if placed is not None and placed > limit_s * rate_hz:
+                return
 
 
-_MAX_PAUSE_S = 4 * 3600
-"""A jump of time stamps beyond this is damage, not a pause."""
 _SILENCE_SAMPLES = 1 << 16
 
 

@@ -7,10 +7,12 @@ before it works, and writes whole. Failures are MatchcutError; activities/ turns
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from fractions import Fraction
+from math import ceil
 
 from shared import names
 from shared.contracts import (
@@ -34,7 +36,7 @@ from shared.pictures import Pictures
 from shared.plan import segments
 from shared.profiles import load_profile
 from shared.ranges import RangeReader
-from shared.scorer import AudioScorer, PictureScorer, find_models, load_model
+from shared.scorer import AudioScorer, Model, PictureScorer, find_models, load_model
 from shared.settings import Settings
 from shared.sound import sound
 from shared.storage import BlobFacts, BlobStore, open_source, parse_source, read_ranges
@@ -43,6 +45,7 @@ from shared.tracks import Track, to_npz
 PREPROCESSING = "1"
 """Raise it when decoding, resizing or the sample grid changes: old scores are not reused then."""
 _LOOK_FOR_CANCEL_FRAMES = 250
+_LOOK_FOR_CANCEL_CHUNKS = 10_000
 
 
 @dataclass
@@ -71,9 +74,14 @@ def load_plan(store: BlobStore, job: str) -> Plan:
     return Plan.model_validate_json(store.get(names.plan_path(job)))
 
 
+def find_secret(store: BlobStore, stored: StoredRequest) -> str:
+    """The SAS of the source, empty where the request had none."""
+    return (store.find(names.secret_path(stored.run, stored.fingerprint)) or b"").decode()
+
+
 def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> RangeReader:
     """The job's video, at the version it had when it was accepted."""
-    sas = (store.find(names.secret_path(stored.job)) or b"").decode()
+    sas = find_secret(store, stored)
     source = parse_source(stored.request.video, settings)
     facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
     return read_ranges(open_source(source, sas, settings), facts)
@@ -102,10 +110,7 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         job=job,
         video=info,
         profile=stored.request.profile,
-        models=tuple(
-            ModelRef(name=name, version=manifest.version, digest=manifest.digest)
-            for name, manifest in models.items()
-        ),
+        models=tuple(manifest.ref for manifest in models.values()),
         units=_units(info, models, stored.request.segment_s or settings.segment_s, found_video.key_frames),
         bytes_read=reader.bytes_read,
         cpu_s=meter.cpu_s,
@@ -136,7 +141,12 @@ def _units(
     if audio and info.audio_stream is not None:
         units.append(Unit(index=0, kind="audio", start_frame=0, end_frame=None, models=audio))
     pictures = tuple(name for name, manifest in models.items() if manifest.kind != "audio")
-    for start, end in segments(info.planned_frames, info.rate, segment_s, key_frames):
+    # Without time stamps that hold there is no seeking: one segment, counted from the beginning.
+    spans: Sequence[tuple[int, int | None]] = [(0, None)]
+    if info.numbering == "pts":
+        least_s = ceil(info.planned_frames / info.rate / (names.MAX_UNITS - 1))
+        spans = segments(info.planned_frames, info.rate, max(segment_s, least_s), key_frames)
+    for start, end in spans:
         units.append(Unit(index=len(units), kind="video", start_frame=start, end_frame=end, models=pictures))
     return tuple(units)
 
@@ -152,14 +162,14 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
     """
     plan = load_plan(store, job)
     unit = plan.units[index]
-    digests = {ref.name: ref.digest for ref in plan.models}
-    keys = {name: _score_key(plan.video, unit, digests[name]) for name in unit.models}
-    facts_key = _score_key(plan.video, unit, "facts")
+    refs = {ref.name: ref for ref in plan.models}
+    keys = {name: _score_key(plan.video, unit, refs[name]) for name in unit.models}
+    facts_key = _score_key(plan.video, unit, None)
     reader: RangeReader | None = None
     refused: dict[str, str] = {}
     with metered() as meter:
         facts_found = store.find(names.facts_path(facts_key))
-        missing = [name for name, key in keys.items() if not store.exists(names.score_path(key))]
+        missing = {name: refs[name] for name, key in keys.items() if not store.exists(names.score_path(key))}
         if facts_found is None or missing:
             _stop_if_cancelled(store, job)
             reader = open_video(settings, store, load_request(store, job))
@@ -184,20 +194,15 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
     return summary
 
 
-def _score_key(video: VideoInfo, unit: Unit, what: str) -> str:
-    """Video identity | model digest | pre-processing version | span: the same is never scored twice."""
-    return names.score_key(
-        (
-            video.etag,
-            str(video.length_bytes),
-            what,
-            PREPROCESSING,
-            unit.kind,
-            fraction_text(video.rate),
-            str(unit.start_frame),
-            str(unit.end_frame),
-        )
-    )
+def _score_key(video: VideoInfo, unit: Unit, model: ModelRef | None) -> str:
+    """Video identity | model and manifest digest | pre-processing version | span: nothing is scored twice.
+
+    Without a model, the key of the span's facts.
+    """
+    what = (model.digest, model.manifest) if model else ("facts",)
+    rate, time = fraction_text(video.rate), f"{video.origin_pts} {video.numbering}"
+    span = (unit.kind, str(unit.start_frame), str(unit.end_frame))
+    return names.score_key((video.etag, str(video.length_bytes), *what, PREPROCESSING, rate, time, *span))
 
 
 def _stop_if_cancelled(store: BlobStore, job: str) -> None:
@@ -211,35 +216,30 @@ def _score(
     job: str,
     video: VideoInfo,
     unit: Unit,
-    model_names: Sequence[str],
+    asked: Mapping[str, ModelRef],
     reader: RangeReader,
 ) -> tuple[SpanFacts, dict[str, Track], dict[str, str]]:
     """(facts, tracks by model, why models were refused)."""
     refused: dict[str, str] = {}
     models = {}
-    for name in model_names:
+    for name, ref in asked.items():
         try:
-            models[name] = load_model(settings.models_dir / name, settings.ort_threads)
+            model = load_model(settings.models_dir / name, settings.ort_threads)
+            if model.manifest.ref != ref:
+                # A worker of another version: its scores must not be kept under the planned one's key.
+                raise ModelRefused(
+                    f"model {name} was planned as {ref.version}, and is {model.manifest.version}"
+                )
+            models[name] = model
         except ModelRefused as failure:
             refused[name] = failure.message
     if unit.kind == "audio":
-        tracks: dict[str, Track] = {}
-        for name, model in models.items():
-            audio = AudioScorer(model)
-            try:
-                for count, chunk in enumerate(sound(reader, video, int(model.grid(video.rate).rate))):
-                    if count % 10_000 == 0:
-                        _stop_if_cancelled(store, job)
-                    audio.push(chunk)
-                tracks[name] = audio.finish()
-            except ModelRefused as failure:
-                refused[name] = failure.message
-        return SpanFacts(frames=0, last_frame=None, decode_errors=0), tracks, refused
+        return _listen(settings, store, job, video, models, refused, reader)
     scorers = {
         name: PictureScorer(model, video.rate, unit.start_frame, unit.end_frame)
         for name, model in models.items()
     }
-    facts, last_of_video = _feed(store, job, video, unit, scorers, refused, reader)
+    facts, last_of_video = _feed(settings, store, job, video, unit, scorers, refused, reader)
     tracks = {}
     for name, scorer in scorers.items():
         if name not in refused:
@@ -250,7 +250,39 @@ def _score(
     return facts, tracks, refused
 
 
+def _listen(
+    settings: Settings,
+    store: BlobStore,
+    job: str,
+    video: VideoInfo,
+    models: Mapping[str, Model],
+    refused: dict[str, str],
+    reader: RangeReader,
+) -> tuple[SpanFacts, dict[str, Track], dict[str, str]]:
+    """_score for the sound; last_frame is the last that is heard."""
+    tracks: dict[str, Track] = {}
+    errors: list[str] = []
+    heard_s = Fraction(0)
+    for name, model in models.items():
+        rate_hz = int(model.grid(video.rate).rate)
+        scorer, samples = AudioScorer(model), 0
+        errors = []
+        try:
+            for count, chunk in enumerate(sound(reader, video, rate_hz, settings.max_video_s, errors)):
+                if count % _LOOK_FOR_CANCEL_CHUNKS == 0:
+                    _stop_if_cancelled(store, job)
+                samples += len(chunk)
+                scorer.push(chunk)
+            tracks[name] = scorer.finish()
+        except ModelRefused as failure:
+            refused[name] = failure.message
+        heard_s = Fraction(samples, rate_hz)
+    last = int(heard_s * video.rate) - 1 if heard_s else None
+    return SpanFacts(frames=0, last_frame=last, decode_errors=len(errors)), tracks, refused
+
+
 def _feed(
+    settings: Settings,
     store: BlobStore,
     job: str,
     video: VideoInfo,
@@ -270,6 +302,8 @@ def _feed(
         if count % _LOOK_FOR_CANCEL_FRAMES == 0:
             _stop_if_cancelled(store, job)
         last = picture.frame
+        if last > settings.max_video_s * video.rate:
+            raise VideoTooLong(f"The video goes on beyond the limit of {settings.max_video_s} s.")
         if picture.frame >= unit.start_frame and (unit.end_frame is None or picture.frame < unit.end_frame):
             frames += 1
             last_in_core = picture.frame
@@ -303,7 +337,7 @@ def close_job(
         planned = Plan.model_validate_json(plan)
         units, media_s = len(planned.units), float(planned.video.planned_frames / planned.video.rate)
     end = EndRecord(
-        job=job,
+        job=stored.job,
         state=state,
         files=tuple(files),
         error=error,
@@ -313,5 +347,5 @@ def close_job(
     )
     if not store.put_new(names.end_path(job), end.model_dump_json().encode()):
         end = EndRecord.model_validate_json(store.get(names.end_path(job)))
-    store.delete(names.secret_path(job))
+    store.delete(names.secret_path(job, stored.fingerprint))
     return end

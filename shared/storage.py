@@ -6,12 +6,13 @@ Its exceptions stop here: they may quote a URL with its signature, ours never do
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
-from urllib.parse import unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from azure.core import MatchConditions
 from azure.core.exceptions import (
@@ -37,8 +38,19 @@ from shared.ranges import RangeReader
 from shared.settings import Settings
 
 # A redirect could lead a credential, or the reader, to a host that is not on the allow-list.
-_CLIENT_OPTIONS: dict[str, Any] = {"permit_redirects": False, "connection_timeout": 20, "read_timeout": 60}
-_LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+_PATIENT: dict[str, Any] = {"permit_redirects": False, "connection_timeout": 20, "read_timeout": 60}
+# For a caller who waits for an answer: at most about ten seconds.
+_PROMPT: dict[str, Any] = {
+    "permit_redirects": False,
+    "connection_timeout": 2,
+    "read_timeout": 4,
+    "retry_total": 1,
+    "initial_backoff": 1,
+}
+_LOOPBACK = frozenset({"127.0.0.1", "localhost"})
+_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
+_AUTHORITY = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
+_PORTS = {"https": 443, "http": 80}
 
 
 @contextmanager
@@ -69,6 +81,16 @@ def _translated(what: str) -> Iterator[None]:
     raise failure from None
 
 
+@contextmanager
+def _translated_own(what: str) -> Iterator[None]:
+    """For the service's own store: what it refuses is not the caller's fault."""
+    try:
+        with _translated(what):
+            yield
+    except (BadUrl, BlobAccessDenied, HostNotAllowed) as refused:
+        raise StorageUnavailable(f"The service's own storage refused: {refused.message}") from None
+
+
 # ---------------------------------------------------------------- the service's own store
 
 
@@ -79,17 +101,20 @@ class BlobStore:
         self._container: ContainerClient = service.get_container_client(container)
 
     @classmethod
-    def from_settings(cls, settings: Settings) -> BlobStore:
-        """The store of these settings; makes the container where it is missing."""
-        store = cls(_service(settings.storage), settings.container)
-        with _translated("the service's container"):
+    def from_settings(cls, settings: Settings, patient: bool = True) -> BlobStore:
+        """The store of these settings; makes the container where it is missing.
+
+        Not `patient`: it gives up on storage within seconds, for callers that wait for an answer.
+        """
+        store = cls(_service(settings.storage, patient), settings.container)
+        with _translated_own("the service's container"):
             if not store._container.exists():
                 with suppress(ResourceExistsError):  # another process was faster
                     store._container.create_container()
         return store
 
     def get(self, path: str) -> bytes:
-        with _translated(path):
+        with _translated_own(path):
             return self._container.download_blob(path).readall()
 
     def find(self, path: str) -> bytes | None:
@@ -100,14 +125,14 @@ class BlobStore:
             return None
 
     def put(self, path: str, data: bytes, content_type: str = "application/json") -> None:
-        with _translated(path):
+        with _translated_own(path):
             self._container.upload_blob(
                 path, data, overwrite=True, content_settings=ContentSettings(content_type=content_type)
             )
 
     def put_new(self, path: str, data: bytes) -> bool:
         """Write unless it is there; True for the one caller of many that wrote it."""
-        with _translated(path):
+        with _translated_own(path):
             try:
                 self._container.upload_blob(
                     path,
@@ -120,24 +145,25 @@ class BlobStore:
         return True
 
     def exists(self, path: str) -> bool:
-        with _translated(path):
+        with _translated_own(path):
             return self._container.get_blob_client(path).exists()
 
     def list(self, prefix: str) -> Iterator[str]:
-        with _translated(prefix):
+        with _translated_own(prefix):
             yield from self._container.list_blob_names(name_starts_with=prefix)
 
     def delete(self, path: str) -> None:
         """Remove it; not an error where it is gone already."""
-        with suppress(BlobNotFound), _translated(path):
+        with suppress(BlobNotFound), _translated_own(path):
             self._container.delete_blob(path)
 
 
 @lru_cache(maxsize=4)
-def _service(storage: str) -> BlobServiceClient:
+def _service(storage: str, patient: bool = True) -> BlobServiceClient:
+    options = _PATIENT if patient else _PROMPT
     if storage.startswith(("https://", "http://")):
-        return BlobServiceClient(storage, credential=_identity(), **_CLIENT_OPTIONS)
-    return BlobServiceClient.from_connection_string(storage, **_CLIENT_OPTIONS)
+        return BlobServiceClient(storage, credential=_identity(), **options)
+    return BlobServiceClient.from_connection_string(storage, **options)
 
 
 @lru_cache(maxsize=1)
@@ -178,32 +204,37 @@ def parse_source(url: str, settings: Settings) -> Source:
     bare, _ = split_secret(url)
     try:
         parts = urlsplit(bare)
-        host = parts.hostname or ""
-        port = parts.port
+        host, port = parts.hostname or "", parts.port
     except ValueError:
         raise BadUrl("The video URL cannot be parsed.") from None
-    if parts.username or parts.password or not host:
-        raise BadUrl("The video URL must name a host, and no user.")
+    # Parsers differ over anything else: what we check must be what is asked.
+    if not _HOST.fullmatch(host) or not _AUTHORITY.fullmatch(parts.netloc):
+        raise BadUrl("The video URL must name a plain host, and no user.")
     if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
         raise BadUrl("The video URL must begin with https:// (http only for this machine).")
 
     account = urlsplit(_service(settings.storage).primary_endpoint)
-    own = (host, port) == (account.hostname, account.port)
+    own = (host, port or _PORTS[parts.scheme]) == (account.hostname, account.port or _PORTS[account.scheme])
     if not own and not any(_matches(host, port, pattern) for pattern in settings.source_hosts):
         raise HostNotAllowed(f"The host {host} is not on the allow-list of sources.")
 
-    path = unquote(parts.path).lstrip("/")
+    path = unquote(parts.path)[1:]
+    if "\\" in path or any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable():
+        raise BadUrl("The video URL must name a container and a blob, without empty, . or .. parts.")
+    prefix = ""
     account_path = account.path.strip("/")
     if own and account_path:  # the emulator carries the account in the path
-        if not path.startswith(account_path + "/"):
+        prefix = account_path + "/"
+        if not path.startswith(prefix):
             raise BadUrl("The video URL does not name this account.")
-        path = path[len(account_path) + 1 :]
-    container, _, blob = path.partition("/")
+    container, _, blob = path.removeprefix(prefix).partition("/")
     if not container or not blob:
         raise BadUrl("The video URL must name a container and a blob.")
     if own and container == settings.container:
         raise BadUrl("The video may not lie in the service's own container.")
-    return Source(url=bare, container=container, blob=blob, own=own)
+    # Built from what was checked, never the caller's own text.
+    checked = f"{parts.scheme}://{parts.netloc}/{prefix}{quote(container)}/{quote(blob)}"
+    return Source(url=checked, container=container, blob=blob, own=own)
 
 
 def _matches(host: str, port: int | None, pattern: str) -> bool:
@@ -216,14 +247,15 @@ def _matches(host: str, port: int | None, pattern: str) -> bool:
     return host == name.lower()
 
 
-def open_source(source: Source, sas: str, settings: Settings) -> BlobClient:
+def open_source(source: Source, sas: str, settings: Settings, patient: bool = True) -> BlobClient:
     """A client for the source: with the URL's SAS, else the account's own key or identity."""
+    options = _PATIENT if patient else _PROMPT
     if sas:
-        return BlobClient.from_blob_url(f"{source.url}?{sas}", **_CLIENT_OPTIONS)
+        return BlobClient.from_blob_url(f"{source.url}?{sas}", **options)
     if source.own:
-        return _service(settings.storage).get_blob_client(source.container, source.blob)
+        return _service(settings.storage, patient).get_blob_client(source.container, source.blob)
     credential = _identity() if settings.source_identity else None
-    return BlobClient.from_blob_url(source.url, credential=credential, **_CLIENT_OPTIONS)
+    return BlobClient.from_blob_url(source.url, credential=credential, **options)
 
 
 @dataclass(frozen=True)

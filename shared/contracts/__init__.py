@@ -13,12 +13,13 @@ from shared.contracts.model import (
     ModelInput,
     ModelManifest,
     ModelOutput,
+    ModelRef,
     Profile,
     Provenance,
     ShotRule,
     Signal,
 )
-from shared.contracts.plan import ModelRef, Plan, SpanFacts, Unit, UnitSummary, VideoInfo
+from shared.contracts.plan import Plan, SpanFacts, Unit, UnitSummary, VideoInfo
 from shared.contracts.request import CutOptions, JobRequest, StoredRequest
 from shared.contracts.result import (
     Edit,

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict
 
 from shared.contracts.base import Contract, Probability
-from shared.contracts.plan import ModelRef
+from shared.contracts.model import ModelRef
 from shared.contracts.result import ErrorBody, State
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from decimal import Decimal
 from typing import Annotated, Literal
 
@@ -51,6 +52,15 @@ class Golden(Contract):
     tolerance: float = 1e-4
 
 
+class ModelRef(Contract):
+    name: Name
+    version: str
+    digest: str
+    """sha256 of model.onnx."""
+    manifest: str
+    """sha256 of what the manifest says about scoring: rate, window, normalisation, labels and so on."""
+
+
 class ModelManifest(Contract):
     """models/<name>/model.json. A model is this and model.onnx; no code.
 
@@ -75,6 +85,12 @@ class ModelManifest(Contract):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     golden: Golden = Golden()
     provenance: Provenance
+
+    @property
+    def ref(self) -> ModelRef:
+        told = self.model_dump_json(exclude={"version", "provenance", "golden", "run"})
+        manifest = hashlib.sha256(told.encode()).hexdigest()
+        return ModelRef(name=self.name, version=self.version, digest=self.digest, manifest=manifest)
 
     @model_validator(mode="after")
     def _consistent(self) -> ModelManifest:

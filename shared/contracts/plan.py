@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from shared.contracts.base import Contract, Name, Rate
+from shared.contracts.model import ModelRef
 
 
 class VideoInfo(Contract):
@@ -29,6 +30,8 @@ class VideoInfo(Contract):
     sample_aspect: Rate
     rotation: int
     """Degrees counter-clockwise, 0, 90, 180 or 270, that show the frame upright."""
+    numbering: Literal["pts", "count"] = "pts"
+    """"count" where time stamps are missing or start again: frame k is then the k-th that decodes."""
     planned_frames: int
     """Where the container says the timeline ends; what decodes may differ."""
     start_timecode: str | None
@@ -41,7 +44,7 @@ class VideoInfo(Contract):
     @property
     def display_size(self) -> tuple[int, int]:
         """(width, height) in square pixels, upright."""
-        width = round(self.width * self.sample_aspect)
+        width = max(1, round(self.width * self.sample_aspect))
         return (self.height, width) if self.rotation in (90, 270) else (width, self.height)
 
 
@@ -59,15 +62,8 @@ class Unit(Contract):
     models: tuple[Name, ...]
 
 
-class ModelRef(Contract):
-    name: Name
-    version: str
-    digest: str
-    """sha256 of model.onnx."""
-
-
 class Plan(Contract):
-    """plan.json."""
+    """plan.json. `job` is the run: names.run_id."""
 
     schema_version: Literal[1] = 1
     job: str

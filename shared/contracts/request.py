@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.contracts.base import Contract, Name, Probability, Seconds
+from shared.names import run_id
 
 
 class CutOptions(Contract):
@@ -45,3 +46,8 @@ class StoredRequest(Contract):
     length_bytes: int
     created: str
     attempt: int = 1
+
+    @property
+    def run(self) -> str:
+        """Id of this attempt: of its durable instance, and of the folder of its records."""
+        return run_id(self.job, self.attempt)

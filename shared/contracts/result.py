@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Literal
 
 from shared.contracts.base import Contract, Name, Probability, Rate
-from shared.contracts.plan import ModelRef
+from shared.contracts.model import ModelRef
 
 
 class State(StrEnum):

@@ -27,7 +27,7 @@ class Service:
 
     def __call__(self, activity: str, task: Any) -> Any:
         if activity == names.PLAN_JOB:
-            return {"ok": True, "job": JOB, "units": self.units, "media_s": 60.0, "attempt": 1}
+            return {"ok": True, "job": JOB, "units": self.units, "media_s": 60.0}
         if activity == names.SCORE_SEGMENT:
             unit = task["unit"]
             self.tries[unit] += 1
@@ -134,7 +134,7 @@ def test_above_a_hundred_units_sub_orchestrations_share_the_work(units: int, blo
     service = Service(units)
     replay, output = run(service)
     assert output == {"state": "Completed"}
-    assert names.block_ids(JOB, 1, units) == replay.subs
+    assert names.block_ids(JOB, units) == replay.subs
     assert blocks == len(replay.subs)
     assert dict.fromkeys(range(units), 1) == dict(service.tries)
 

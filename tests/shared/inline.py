@@ -10,7 +10,7 @@ from typing import Any
 from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_blob_sas
 
 from shared import jobs, names
-from shared.contracts import EndRecord, Result
+from shared.contracts import EndRecord, Result, StoredRequest
 from shared.cut import run_cut
 from shared.settings import Settings
 from shared.steps import run_plan, run_score
@@ -48,8 +48,12 @@ class Bench:
         return f"{url}?{query}"
 
     def accept(self, url: str, key: str | None = None, **options: Any) -> str:
+        """The run's id: of the job itself, at its first attempt."""
+        return self.request(url, key, **options).run
+
+    def request(self, url: str, key: str | None = None, **options: Any) -> StoredRequest:
         body = json.dumps({"video": url, **options}).encode()
-        return jobs.accept(self.settings, self.store, body, key).job
+        return jobs.accept(self.settings, self.store, body, key)
 
     def score(self, job: str) -> int:
         plan = run_plan(self.settings, self.store, job)

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import io
+import shutil
 from fractions import Fraction
+from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import names
 from shared.contracts import State
 from shared.cut import run_cut
 from shared.errors import BlobAccessDenied, Cancelled, NotAVideo, SegmentFailed, VideoChanged, VideoTooLong
 from shared.jobs import cancel
-from shared.steps import run_plan, run_score
-from tests.shared.clips import make_clip
+from shared.media import probe
+from shared.steps import find_secret, run_plan, run_score
+from tests.shared.clips import make_clip, reader
 from tests.shared.inline import Bench
 
 pytestmark = pytest.mark.azurite
@@ -116,8 +120,6 @@ def test_nothing_scored_is_a_failure_and_not_an_empty_cut(bench: Bench, clip: by
 def test_a_model_that_is_refused_leaves_a_gap_and_the_others_go_on(
     azurite: Azurite, clip: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    import shutil
-
     healthy = Bench(azurite.connection_string)
     folder = tmp_path_factory.mktemp("m") / "models"
     shutil.copytree(healthy.settings.models_dir, folder)
@@ -130,23 +132,66 @@ def test_a_model_that_is_refused_leaves_a_gap_and_the_others_go_on(
 
 
 def test_cancelling_stops_the_units_and_forgets_the_secret(bench: Bench, clip: bytes) -> None:
-    job = bench.accept(bench.sas(bench.upload(clip, "cancel.mp4")))
-    run_plan(bench.settings, bench.store, job)
-    end, by_this_call = cancel(bench.settings, bench.store, job)
+    stored = bench.request(bench.sas(bench.upload(clip, "cancel.mp4")))
+    run_plan(bench.settings, bench.store, stored.run)
+    end, by_this_call = cancel(bench.store, stored)
     assert (end.state, by_this_call) == (State.CANCELLED, True)
-    assert not bench.store.exists(names.secret_path(job))
+    assert find_secret(bench.store, stored) == ""
     with pytest.raises(Cancelled):
-        run_score(bench.settings, bench.store, job, 1)
+        run_score(bench.settings, bench.store, stored.run, 1)
 
 
-def test_a_cancelled_job_is_opened_again_by_the_same_request(bench: Bench, clip: bytes) -> None:
+def test_a_cancelled_job_is_opened_again_with_records_of_its_own(bench: Bench, clip: bytes) -> None:
     url = bench.upload(clip, "again.mp4")
-    job = bench.accept(url)
-    cancel(bench.settings, bench.store, job)
-    assert bench.accept(url) == job
-    assert not bench.store.exists(names.end_path(job))
-    _, end = bench.run(url)
+    first = bench.request(url)
+    run_plan(bench.settings, bench.store, first.run)
+    cancel(bench.store, first)
+    second, third = bench.request(url), bench.request(url)
+    assert (second.job, second.attempt, second.run) == (first.job, 2, f"{first.job}-2")
+    assert second.run == third.run
+    with pytest.raises(Cancelled):  # what is left of the first attempt stays cancelled
+        run_score(bench.settings, bench.store, first.run, 1)
+    run, end = bench.run(url)
+    assert (run, end.job, end.state) == (second.run, first.job, State.COMPLETED)
+    assert bench.result(run).job == first.job
+
+
+def test_a_manifest_that_changed_is_scored_anew_and_never_mixed(
+    azurite: Azurite, clip: bytes, tmp_path: Path
+) -> None:
+    shutil.copytree(Bench(azurite.connection_string).settings.models_dir, tmp_path / "models")
+    bench = Bench(azurite.connection_string, models_dir=tmp_path / "models")
+    url = bench.upload(clip, "manifest.mp4")
+    job = bench.accept(url, name="planned before")
+    run_plan(bench.settings, bench.store, job)
+    bench.run(url)
+    path = tmp_path / "models" / "pitch-share" / "model.json"
+    path.write_text(path.read_text().replace('"rate": "2/1"', '"rate": "5/1"'))
+    after, end = bench.run(url, name="planned after")
     assert end.state == State.COMPLETED
+    assert bench.tracks(after)["pitch-share"].grid.rate == 5
+    summary = run_score(bench.settings, bench.store, job, 1)
+    assert summary.refused == {}  # its scores were there, under its own key
+    path.write_text(path.read_text().replace('"rate": "5/1"', '"rate": "3/1"'))
+    job = bench.accept(url, name="planned at three")
+    run_plan(bench.settings, bench.store, job)
+    path.write_text(path.read_text().replace('"rate": "3/1"', '"rate": "4/1"'))
+    assert "was planned as" in run_score(bench.settings, bench.store, job, 1).refused["pitch-share"]
+
+
+def test_sound_that_stops_decoding_is_a_declared_gap(bench: Bench) -> None:
+    data = bytearray(make_clip(750, container="matroska", sound_from_s=Fraction(0), sound_s=Fraction(30)))
+    info = probe(reader(bytes(data)), "", len(data)).info
+    with av.open(io.BytesIO(bytes(data)), "r") as container:
+        for packet in container.demux(container.streams[info.audio_stream or 0]):
+            if packet.pos is not None and packet.pts is not None and packet.pts * packet.time_base > 10:
+                at = data.find(bytes(packet), packet.pos)
+                data[at : at + packet.size] = b"\xff" * packet.size
+    job, end = bench.run(bench.upload(bytes(data), "deaf.mkv"))
+    assert end.state == State.COMPLETED_WITH_GAPS
+    (gap,) = bench.result(job).gaps
+    assert (gap.kind, gap.code, gap.end_frame) == ("audio", "damaged", 750)
+    assert 200 < gap.start_frame < 300
 
 
 def test_a_video_replaced_while_the_job_runs_is_noticed(bench: Bench, clip: bytes) -> None:

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import names
+from shared import jobs
 from shared.contracts import JobStatus, State
 from shared.errors import FileNotReady, IdempotencyConflict, JobNotFound
 from shared.jobs import Live, cancel, describe, find_request, result_file
-from shared.steps import run_plan, run_score
+from shared.steps import find_secret, run_plan, run_score
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
@@ -26,7 +26,7 @@ def bench(azurite: Azurite) -> Bench:
 
 
 def status(bench: Bench, job: str, live: Live | None) -> JobStatus:
-    return describe(bench.settings, bench.store, job, live, NOW)
+    return describe(bench.settings, bench.store, find_request(bench.store, job), live, NOW)
 
 
 def test_a_stored_job_without_an_instance_is_queued(bench: Bench) -> None:
@@ -43,7 +43,7 @@ def test_progress_counts_units_and_says_how_fast_and_how_long(bench: Bench) -> N
         "media_s": 6.0,
         "since": (NOW - timedelta(seconds=4)).isoformat(),
     }
-    live = Live("Running", custom, 1)
+    live = Live("Running", custom)
     before = status(bench, job, live).progress
     assert (before.done, before.total, before.eta_s, before.realtime_factor) == (0, 3, None, None)
     run_score(bench.settings, bench.store, job, 1)
@@ -57,23 +57,24 @@ def test_an_instance_that_is_over_without_a_last_word_is_a_failure_that_can_be_t
 ) -> None:
     url = bench.upload(CLIP, f"lost-{runtime_status}.mp4")
     job = bench.accept(url)
-    found = status(bench, job, Live(runtime_status, {"state": "Scoring"}, 1))
+    found = status(bench, job, Live(runtime_status, {"state": "Scoring"}))
     assert found.state == State.FAILED
     assert found.error is not None
     assert (found.error.code, found.error.retryable) == ("internal", True)
     assert bench.accept(url) == job
 
 
-def test_an_instance_of_an_earlier_attempt_says_nothing_of_the_new_one(bench: Bench) -> None:
+def test_the_last_attempt_speaks_for_the_job(bench: Bench) -> None:
     url = bench.upload(CLIP, "stale.mp4")
-    job = bench.accept(url)
-    cancel(bench.settings, bench.store, job)
-    ended = Live("Terminated", {"state": "Scoring"}, 1)
-    assert status(bench, job, ended).state == State.CANCELLED
-    assert bench.accept(url) == job
-    assert find_request(bench.store, job).attempt == 2
-    assert status(bench, job, ended).state == State.QUEUED
-    assert status(bench, job, Live("Running", {"state": "Planning"}, 2)).state == State.PLANNING
+    first = bench.request(url)
+    cancel(bench.store, first)
+    assert status(bench, first.job, None).state == State.CANCELLED
+    again = bench.request(url)
+    assert find_request(bench.store, first.job) == again
+    assert status(bench, first.job, None).state == State.QUEUED
+    assert status(bench, first.job, Live("Running", {"state": "Planning"})).state == State.PLANNING
+    with pytest.raises(JobNotFound):  # the id of an attempt is not the id of a job
+        find_request(bench.store, again.run)
 
 
 def test_only_files_that_the_job_names_are_handed_out(bench: Bench) -> None:
@@ -89,11 +90,22 @@ def test_only_files_that_the_job_names_are_handed_out(bench: Bench) -> None:
 
 def test_a_refused_repetition_does_not_touch_the_secret_of_the_job_it_met(bench: Bench) -> None:
     url = bench.upload(CLIP, "secret.mp4")
-    job = bench.accept(bench.sas(url), key="night-1")
-    kept = bench.store.get(names.secret_path(job))
+    stored = bench.request(bench.sas(url), key="night-1")
+    kept = find_secret(bench.store, stored)
+    assert "sig=" in kept
     with pytest.raises(IdempotencyConflict):
-        bench.accept(bench.sas(url, lasts_s=60), key="night-1", name="another")
-    assert kept == bench.store.get(names.secret_path(job))
+        bench.request(bench.sas(url, lasts_s=60), key="night-1", name="another")
+    assert kept == find_secret(bench.store, stored)
+    assert len(list(bench.store.list(f"secrets/{stored.job}/"))) == 1
+
+
+def test_a_secret_does_not_outlive_its_job(bench: Bench) -> None:
+    url = bench.upload(CLIP, "outlive.mp4")
+    stored = bench.request(bench.sas(url))
+    run_plan(bench.settings, bench.store, stored.run)
+    cancel(bench.store, stored)
+    jobs._keep_secret(bench.store, stored, "sig=late")  # a duplicate that looked before the end
+    assert find_secret(bench.store, stored) == ""
 
 
 def test_what_is_no_job_is_not_found(bench: Bench) -> None:

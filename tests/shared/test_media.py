@@ -149,7 +149,7 @@ def test_rotation_metadata_turns_the_picture_upright(rotation: int) -> None:
 
 def heard(data: bytes) -> np.ndarray:
     info = info_of(data)
-    return np.concatenate([np.empty(0, np.float32), *sound(reader(data), info, 16000)])
+    return np.concatenate([np.empty(0, np.float32), *sound(reader(data), info, 16000, 3600, [])])
 
 
 def test_sound_that_starts_late_is_silence_before() -> None:
@@ -207,6 +207,64 @@ def test_bytes_read_are_counted() -> None:
     source = reader(data)
     probe(source, "etag", len(data))
     assert len(data) == source.bytes_read  # smaller than one block
+
+
+def joined(*lengths: int) -> bytes:
+    """Transport streams one after the other: time starts again at each."""
+    return b"".join(make_clip(length, container="mpegts", gop=25) for length in lengths)
+
+
+@pytest.mark.parametrize("lengths", [(200, 100), (100, 200), (75, 75, 75)])
+def test_time_that_starts_again_loses_no_frame(lengths: tuple[int, ...]) -> None:
+    data = joined(*lengths)
+    info = info_of(data)
+    assert info.numbering == "count"
+    assert [frame for frame, _ in core(data, info, 0, None)] == list(range(sum(lengths)))
+
+
+def test_a_container_without_time_stamps_is_counted() -> None:
+    data = make_clip(100, container="avi", b_frames=3)
+    info = info_of(data)
+    assert [(k, k) for k in range(100)] == core(data, info, 0, None)
+
+
+def with_pts(data: bytes, frame: int, ahead_s: int) -> bytes:
+    """A transport stream with the PTS of one frame, counted as they are sent, moved ahead."""
+    out, at = bytearray(data), -1
+    for _ in range(frame + 1):
+        at = data.index(b"\x00\x00\x01\xe0", at + 1)
+    field = out[at + 9 : at + 14]
+    bits = (field[0] >> 1 & 7) << 30 | field[1] << 22 | field[2] >> 1 << 15 | field[3] << 7 | field[4] >> 1
+    bits = (bits + ahead_s * 90000) % 2**33
+    out[at + 9 : at + 14] = bytes(
+        [
+            field[0] & 0xF1 | (bits >> 30 & 7) << 1,
+            bits >> 22 & 255,
+            (bits >> 15 & 127) << 1 | 1,
+            bits >> 7 & 255,
+            (bits & 127) << 1 | 1,
+        ]
+    )
+    return bytes(out)
+
+
+@pytest.mark.parametrize("ahead_s", [60, 12 * 3600])
+def test_one_time_stamp_that_leaps_ahead_loses_no_frame(ahead_s: int) -> None:
+    data = with_pts(make_clip(200, container="mpegts", b_frames=0), 70, ahead_s)
+    info = info_of(data)
+    assert (info.numbering, info.planned_frames) == ("count", 200)
+    assert core(data, info, 0, None) == [(k, k) for k in range(200)]
+
+
+@pytest.mark.parametrize("rate", ["1/3600", "1/10", "1"])
+def test_a_slow_video_lies_on_a_grid_of_seconds(rate: str) -> None:
+    assert snap_rate(Fraction(rate)) == 1
+
+
+def test_a_pause_in_the_sound_beyond_the_limit_is_damage() -> None:
+    data = make_clip(50, sound_from_s=Fraction(3000), sound_s=Fraction(1))
+    info = info_of(data)
+    assert sum(len(chunk) for chunk in sound(reader(data), info, 16000, 60, [])) < 2 * 16000
 
 
 UNREADABLE = {

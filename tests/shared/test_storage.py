@@ -71,11 +71,25 @@ def test_hosts_that_are_not_on_the_list_are_refused(url: str) -> None:
         "https:///c/b.mp4",
         "nonsense",
         "https://ours.blob.core.windows.net/matchcut/secrets/m-1",
+        "https://ours.blob.core.windows.net/videos/../matchcut/secrets/m-1",
+        "https://ours.blob.core.windows.net/videos/..%2fmatchcut/secrets/m-1",
+        "https://ours.blob.core.windows.net/videos/./b.mp4",
+        "https://ours.blob.core.windows.net/videos//b.mp4",
+        "https://ours.blob.core.windows.net/videos/a%0d%0ab.mp4",
+        "https://evil.example\\.blob.core.windows.net/c/b.mp4",
+        "https://169.254.169.254\\.blob.core.windows.net/c/b.mp4",
+        "https://evil.example%5c.blob.core.windows.net/c/b.mp4",
+        "https://evil.example%23.blob.core.windows.net/c/b.mp4",
+        "https://[::1].blob.core.windows.net/c/b.mp4",
     ],
 )
 def test_what_is_no_blob_url_is_refused(url: str) -> None:
     with pytest.raises(BadUrl):
         parse_source(url, CLOUD)
+
+
+def test_the_default_port_is_no_other_account() -> None:
+    assert parse_source("https://ours.blob.core.windows.net:443/c/b.mp4", CLOUD).own
 
 
 @given(st.text())

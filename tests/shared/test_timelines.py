@@ -51,7 +51,7 @@ def result(video: dict[str, Any] | None = None, **changes: Any) -> Result:
     made = a_result(
         seen.model_copy(update=video or {}),
         title="test_sequence_id",
-        models=(ModelRef(name="crowd", version="1", digest="0" * 64),),
+        models=(ModelRef(name="crowd", version="1", digest="0" * 64, manifest="1" * 64),),
         events=(event,),
         edits=(edits[2], edits[0], edits[1]),
         shot_changes=(3100,),
