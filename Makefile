@@ -5,12 +5,19 @@ SETUP := $(BIN)/.dev
 
 .PHONY: demo host test lint setup k8s-check worker-check models replay-bench spotting-bench clean
 
-# An empty value is the same as none: VIDEO= OUT= SEGMENT_S= WORKERS= PORT= AZURITE_PORT=
-demo: $(BIN)/.local
-	@$(BIN)/python -m client demo --video "$(VIDEO)" --out "$(OUT)" --segment-s "$(SEGMENT_S)" --workers "$(WORKERS)"
+# Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
+OPTIONS := VIDEO OUT SEGMENT_S WORKERS PORT AZURITE_PORT DATA
+$(foreach name,$(OPTIONS),$(eval override $(name) := $$(value $(name))))
+export $(OPTIONS)
 
+# An empty value is the same as none: VIDEO= OUT= SEGMENT_S= WORKERS=
+demo: $(BIN)/.local
+	@$(BIN)/python -m client demo --video="$$VIDEO" --out="$$OUT" --segment-s="$$SEGMENT_S" --workers="$$WORKERS"
+
+# PORT= AZURITE_PORT= DATA=
 host: $(BIN)/.local
-	@exec $(BIN)/python -m infra.local host $(if $(PORT),--port $(PORT)) $(if $(AZURITE_PORT),--azurite-port $(AZURITE_PORT))
+	@exec $(BIN)/python -m infra.local host $${PORT:+--port="$$PORT"} \
+		$${AZURITE_PORT:+--azurite-port="$$AZURITE_PORT"} $${DATA:+--data="$$DATA"}
 
 test: $(BIN)/.dev lint k8s-check
 	$(BIN)/python -m pytest -q

@@ -72,12 +72,12 @@ def root() -> None:
     pass
 
 
-def _whole_number(option: str, text: str) -> int | None:
+def _whole_number(option: str, text: str, allowed: range, said: str) -> int | None:
     """`make` passes an empty text for a variable that was not set."""
     if not text:
         return None
-    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) == 0:
-        raise UsageError(f"{option} takes a whole number, 1 or more.")
+    if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in allowed:
+        raise UsageError(f"{option} takes a whole number, {said}.")
     return int(text)
 
 
@@ -206,12 +206,12 @@ def demo(
 
     run(
         Demo(
-            video=Path(video) if video else None,
+            video=video or None,
             out=Path(out) if out else None,
-            segment_s=_whole_number("--segment-s", segment_s),
+            segment_s=_whole_number("--segment-s", segment_s, range(2, 3601), "2 to 3600"),
             seconds=seconds,
             seed=DEFAULT_SEED if seed is None else seed,
-            workers=_whole_number("--workers", workers),
+            workers=_whole_number("--workers", workers, range(1, 10**9), "1 or more"),
             keep=keep,
         )
     )

@@ -14,11 +14,12 @@ from typing import Any
 
 from client import view
 from client.api import Api
-from client.errors import ClientError, Unreachable
+from client.errors import ClientError, Unreachable, UsageError
 from client.jobs import (
     RESULT_FILE,
     default_folder,
     fetch_files,
+    is_url,
     job_request,
     parse_result,
     wait_for,
@@ -43,7 +44,7 @@ HOST_PATIENCE_S = 5.0
 class Demo:
     """What `demo` was asked for; None is the default."""
 
-    video: Path | None
+    video: str | None
     out: Path | None
     segment_s: int | None
     seconds: int
@@ -59,10 +60,12 @@ def run(demo: Demo) -> None:
 
 
 def _run(demo: Demo) -> None:
+    if demo.video and is_url(demo.video):
+        raise UsageError("demo takes a local file; for a URL use make host and client submit.")
     writable(demo.out or Path("out"))
-    name = demo.video.name[-200:] if demo.video else _sample_name(demo)
+    name = Path(demo.video).name[-200:] if demo.video else _sample_name(demo)
     request = job_request({"video": f"file://{name}", "name": name, "segment_s": demo.segment_s}, {})
-    video = file_to_upload(demo.video) if demo.video else sample_match(demo)
+    video = file_to_upload(Path(demo.video)) if demo.video else sample_match(demo)
     with (
         embedded_host(demo.workers, demo.keep) as host,
         Api(host.base_url, patience_s=HOST_PATIENCE_S) as api,

@@ -67,11 +67,15 @@ def video_url(video: str, upload_to: str | None, connection_string: str | None) 
 
 
 def wait_for(api: Api, job: str) -> JobStatus:
-    """Show the job until it has ended, and its gaps. Raises ClientError for Failed and Cancelled."""
+    """Show the job until it has ended, then its gaps, and where there is no edit that.
+
+    Raises ClientError for Failed and Cancelled.
+    """
     status = view.follow(api.follow(job))
     require_completed(status)
-    if status.state is State.COMPLETED_WITH_GAPS:
-        for line in view.gap_lines(parse_result(api.read(job, RESULT_FILE))):
+    if RESULT_FILE in status.links:
+        result = parse_result(api.read(job, RESULT_FILE))
+        for line in (*view.gap_lines(result), *view.no_edit_lines(result)):
             view.say(line)
     return status
 
@@ -102,6 +106,8 @@ def default_folder(name: str | None, job: str) -> Path:
 
 def writable(folder: Path) -> Path:
     """The folder, made if absent and tried by writing. Raises ClientError where that cannot be."""
+    if folder.is_file():
+        raise ClientError(f"{folder} is a file, not a folder.")
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=folder):

@@ -159,7 +159,9 @@ def _told(url: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as refused:
+        # The SDK gives an enum, and a plain text for a code that it does not know.
         code = getattr(refused, "error_code", None) or refused.reason
+        code = getattr(code, "value", code)
         raise ClientError(f"{where} refused the upload: {refused.status_code} {code}.") from None
     except (AzureError, ValueError) as failed:
         reason = str(failed).partition("\n")[0]

@@ -143,3 +143,14 @@ def gap_lines(result: Result) -> list[str]:
         f"no {', '.join(gap.models)} ({gap.code})"
         for gap in result.gaps
     ]
+
+
+def no_edit_lines(result: Result) -> list[str]:
+    """One line where there is no edit, none where there is one."""
+    if result.edits:
+        return []
+    return [
+        f"No edit: nothing stood out in {float(result.video.duration_s):.0f} s of video. "
+        "In less than about 30 s there is hardly a baseline to stand out from; "
+        "a lower threshold (submit --threshold highlight=0.2) shows weaker moments."
+    ]

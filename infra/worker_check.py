@@ -106,7 +106,9 @@ def differences(worker: Functions, sdk: Functions) -> list[str]:
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m infra.worker_check", description=__doc__)
     parser.add_argument("--app-dir", type=Path, default=ROOT, help="folder of function_app.py")
-    app_dir: Path = parser.parse_args(arguments).app_dir.resolve()
+    parser.add_argument("--verbose", action="store_true", help="print what the worker library read, as JSON")
+    chosen = parser.parse_args(arguments)
+    app_dir: Path = chosen.app_dir.resolve()
     python = find_python()
     if python is None:
         print("worker-check skipped: no Python 3.13 found, which the worker library needs.")
@@ -121,7 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
         if "error" in report:
             print(f"{report['reader']} refuses the app: {report['error']}")
             return 1
-    print(json.dumps(worker["functions"], indent=2))
+    if chosen.verbose:
+        print(json.dumps(worker["functions"], indent=2))
     found = differences(worker["functions"], sdk["functions"])
     print(*found, sep="\n", end="\n" if found else "")
     verdict = f"{len(found)} differences" if found else f"{len(worker['functions'])} functions agree"

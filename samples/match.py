@@ -20,6 +20,7 @@ from samples.script import write_script
 from samples.sound import CHANNELS, RATE_HZ, Soundtrack
 from samples.truth import Parameters, Truth, truth_of
 from shared.contracts import fraction_text
+from shared.timecode import timecode_to_frame
 
 GOP_S = 2
 
@@ -62,8 +63,10 @@ def write_match(
     `bitrate` as ffmpeg has it ("5M"), else constant quality; `timecode` of frame 0 ("10:00:00:00",
     with ; before the frames for drop-frame); `progress` is called with frames done and all frames.
     Memory does not grow with the length, but for the course of the match: some 5 kB a second.
-    Raises ValueError for a length or size that cannot be, EncoderFailed where ffmpeg fails.
+    Raises ValueError for a length, size or timecode that cannot be, EncoderFailed where ffmpeg fails.
     """
+    if timecode:
+        timecode_to_frame(timecode, rate)  # raises ValueError for one that the rate does not have
     script = write_script(seed, seconds)
     broadcast = Broadcast(script, width, height, rate)
     parameters = Parameters(seconds=seconds, width=width, height=height, timecode=timecode, bitrate=bitrate)

@@ -6,18 +6,34 @@ import argparse
 import os
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+_WITH_MAKE = "with make it is PORT= or AZURITE_PORT="
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """One sentence, without the usage."""
+        self.exit(2, f"{message}\n")
+
+
+def _port(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and int(text) <= 65535):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 to 65535; {_WITH_MAKE}")
+    return int(text)
 
 
 def _parser() -> argparse.ArgumentParser:
     env = os.environ.get
-    parser = argparse.ArgumentParser(prog="python -m infra.local", description=__doc__)
+    parser = _Parser(prog="python -m infra.local", description=__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("setup", help="install Azurite (and Node.js where there is none)")
     host = commands.add_parser("host", help="run Azurite and the embedded host in the foreground")
     add = host.add_argument
     add("--host", default=env("MATCHCUT_HOST", "127.0.0.1"), help="address to bind (%(default)s)")
-    add("--port", type=int, default=env("MATCHCUT_PORT"), help="of the API (7071, or a free one)")
-    add("--azurite-port", type=int, default=env("MATCHCUT_AZURITE_PORT"), help="(10000, or a free one)")
+    add("--port", type=_port, default=env("MATCHCUT_PORT") or None, help="of the API (7071, or a free one)")
+    blobs = env("MATCHCUT_AZURITE_PORT") or None
+    add("--azurite-port", type=_port, default=blobs, help="(10000, or a free one)")
     add("--data", type=Path, default=env("MATCHCUT_DATA", ".run/azurite"), help="of Azurite (%(default)s)")
     workers = env("MATCHCUT_WORKERS", str(os.cpu_count() or 1))
     add("--workers", type=int, default=workers, help="activities that run at once (%(default)s)")
@@ -28,7 +44,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit codes: 0 ended as asked, 1 could not start, 2 wrong usage or a port that is taken."""
+    """Exit codes: 0 ended as asked, 1 could not start or go on, 2 wrong usage or a port that is taken."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
     from infra.local import azurite, log
@@ -45,7 +61,7 @@ def main(arguments: list[str] | None = None) -> int:
         from infra.local import host
 
         options = {name: value for name, value in vars(chosen).items() if name != "command"}
-        host.run(host.Options(**options))
+        return host.run(host.Options(**options))
     except PortTaken as taken:
         return _refuse(taken, 2)
     except KeyboardInterrupt:
@@ -56,7 +72,6 @@ def main(arguments: list[str] | None = None) -> int:
         if not isinstance(broken, AppError | azurite.AzuriteError):
             raise
         return _refuse(broken, 1)
-    return 0
 
 
 def _refuse(why: Exception, code: int) -> int:

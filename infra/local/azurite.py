@@ -134,9 +134,10 @@ class Azurite:
         self._lock = _lock(
             self.location / ".lock",
             _STOP_LIMIT_S,
-            f"The folder {self.location} is in use by another host; end it, or name another with --data.",
+            f"The folder {self.location} is in use by another host; "
+            "end it, or name another with --data, or DATA= with make.",
         )
-        self.port = free_port(self._wanted_port, DEFAULT_PORT, "--azurite-port")
+        self.port = free_port(self._wanted_port, DEFAULT_PORT, "--azurite-port, or AZURITE_PORT= with make")
         self.log = self.location / "azurite.log"
         with self.log.open("wb") as log:
             self._process = self._launch(
@@ -181,6 +182,17 @@ class Azurite:
     def pid(self) -> int:
         assert self._process is not None
         return self._process.pid
+
+    @property
+    def moved(self) -> bool:
+        """Whether another port than the usual one had to be taken."""
+        return self._wanted_port is None and self.port != DEFAULT_PORT
+
+    def ended(self) -> str | None:
+        """The sentence for an Azurite that ended by itself; None while it runs."""
+        if self._process is None or self._process.poll() is None:
+            return None
+        return f"Azurite ended with code {self._process.returncode}; see {self.log}."
 
     @property
     def blob_endpoint(self) -> str:

@@ -8,6 +8,7 @@ import logging
 import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -23,6 +24,7 @@ from starlette.concurrency import run_in_threadpool
 
 from infra.local import ports
 from infra.local.app import App, AppError, load
+from infra.local.azurite import DEFAULT_PORT as AZURITE_PORT
 from infra.local.azurite import Azurite
 from infra.local.bridge import Bridge
 from infra.local.engine import EngineServer
@@ -34,8 +36,10 @@ from shared import names
 
 logger = logging.getLogger(__name__)
 DEFAULT_PORT = 7071
+_PORT_OPTION = "--port, or PORT= with make"
 _GRACE_S = 3
 _STOP_LIMIT_S = 20
+_POLL_S = 0.5
 _WILDCARDS = ("0.0.0.0", "::")
 
 
@@ -77,15 +81,18 @@ async def _logged(work: Awaitable[None]) -> None:
         logger.exception("something failed after the start")
 
 
-def run(options: Options) -> None:
-    """Serve until SIGINT or SIGTERM, then leave nothing behind. Raises AppError, AzuriteError, PortTaken."""
+def run(options: Options) -> int:
+    """Serve until SIGINT or SIGTERM, then leave nothing behind; the exit code, 1 where Azurite ended first.
+
+    Raises AppError, AzuriteError, PortTaken.
+    """
     signal.signal(signal.SIGTERM, _interrupt)
     with ExitStack() as stack:
-        api = stack.enter_context(ports.listen(options.host, options.port, DEFAULT_PORT, "--port"))
+        api = stack.enter_context(ports.listen(options.host, options.port, DEFAULT_PORT, _PORT_OPTION))
         sockets = [api]
         if options.host not in (*_WILDCARDS, "127.0.0.1", "localhost", "::1"):
             # Bound to one outside address only: the durable client still needs loopback.
-            sockets.append(stack.enter_context(ports.listen("127.0.0.1", 0, 0, "--port")))
+            sockets.append(stack.enter_context(ports.listen("127.0.0.1", 0, 0, _PORT_OPTION)))
         base_url, rpc_root = _url(options.host, api), _url("127.0.0.1", sockets[-1]) + PREFIX
         azurite = None
         if options.storage is None:
@@ -120,19 +127,31 @@ def run(options: Options) -> None:
             server_header=False,
             timeout_graceful_shutdown=_GRACE_S,
         )
-        asyncio.run(_serve(_Server(config, on_ready), sockets))
+        asyncio.run(_serve(_Server(config, on_ready), sockets, azurite))
+        return 1 if azurite and azurite.ended() else 0
 
 
-async def _serve(server: _Server, sockets: list[socket.socket]) -> None:
+async def _serve(server: _Server, sockets: list[socket.socket], azurite: Azurite | None) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, server.handle_exit, number, None)
+    watch = asyncio.create_task(_end_with(azurite, server)) if azurite else None
     await server.serve(sockets)
+    if watch:
+        watch.cancel()
     # A function or an orchestrator that never returns holds nobody up: the children see us go.
     too_long = threading.Timer(_STOP_LIMIT_S, os._exit, (1,))
     too_long.daemon = True
     too_long.start()
     await http_utils._close_session()
+
+
+async def _end_with(azurite: Azurite, server: _Server) -> None:
+    """Without its storage the service answers nothing but errors."""
+    while not (sentence := azurite.ended()):
+        await asyncio.sleep(_POLL_S)
+    print(sentence, file=sys.stderr, flush=True)
+    server.should_exit = True
 
 
 async def _resume(binding: str) -> None:
@@ -161,8 +180,14 @@ def _announce(options: Options, base_url: str, app: App, azurite: Azurite | None
     )
     print(f"API      {api}{note}")
     if azurite:
-        print(f"Blobs    {azurite.blob_endpoint}\nData     {azurite.location}")
-    print(f"Workers  {options.workers}\nCtrl-C stops everything.", flush=True)
+        note = f" (port {AZURITE_PORT} is taken)" if azurite.moved else ""
+        print(f"Blobs    {azurite.blob_endpoint}{note}\nData     {azurite.location}")
+    print(f"Workers  {options.workers}\nCtrl-C stops everything. For the client in another terminal:")
+    print(f"export MATCHCUT_API={base_url}")
+    if azurite:
+        # The emulator's key is published: this one is no secret.
+        print(f"export MATCHCUT_STORAGE='{storage}'")
+    sys.stdout.flush()
     if options.ready_file:
         ready: dict[str, Any] = {
             "base_url": base_url,

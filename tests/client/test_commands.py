@@ -99,6 +99,16 @@ def test_watch_prints_the_gaps_and_ends_well(service: Service) -> None:
     assert "CompletedWithGaps" == done.stdout.splitlines()[-1]
 
 
+def test_a_job_without_an_edit_says_so_and_what_to_try(service: Service) -> None:
+    finished(service)
+    assert "No edit" not in run("submit", VIDEO, "--watch").stdout
+    nothing = a_result().model_copy(update={"edits": ()})
+    service.files = {"result.json": write_timeline(nothing, "json")}
+    told = run("submit", VIDEO, "--watch").stdout.splitlines()[-1]
+    assert told.startswith(f"No edit: nothing stood out in {float(nothing.video.duration_s):.0f} s of video.")
+    assert "(submit --threshold highlight=0.2)" in told
+
+
 @pytest.mark.parametrize("end", [State.FAILED, State.CANCELLED])
 def test_watch_of_a_job_that_failed_tells_why_and_what_to_do(service: Service, end: State) -> None:
     service.end = end
@@ -286,7 +296,7 @@ def test_submit_tries_the_folder_before_it_starts_anything(service: Service, tmp
     (tmp_path / "file").touch()
     done = run("submit", VIDEO, "--out", str(tmp_path / "file"))
     assert 1 == done.exit_code
-    assert "cannot be written" in done.stderr
+    assert "is a file, not a folder" in done.stderr
     assert [] == service.seen
 
 

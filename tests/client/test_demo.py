@@ -68,6 +68,7 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_starts(
         ("--segment-s", "0"),
         ("--segment-s", "x"),
         ("--segment-s", "1"),
+        ("--segment-s", "3601"),
         ("--workers", "0"),
         ("--workers", "-1"),
     ],
@@ -75,8 +76,22 @@ def test_a_folder_that_cannot_be_written_is_told_before_anything_starts(
 def test_a_number_that_cannot_be_is_told_before_anything_starts(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, option: str, value: str
 ) -> None:
-    code, told = refused(monkeypatch, "--out", str(tmp_path), option, value)
-    assert (2, 1) == (code, len(told))
+    allowed = {"--segment-s": "2 to 3600", "--workers": "1 or more"}[option]
+    expected = (2, [f"error: {option} takes a whole number, {allowed}."])
+    assert expected == refused(monkeypatch, "--out", str(tmp_path), option, value)
+
+
+def test_a_url_is_told_that_the_demo_takes_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    expected = (2, ["error: demo takes a local file; for a URL use make host and client submit."])
+    video = "https://account.example/videos/match.mp4?sig=x"
+    assert expected == refused(monkeypatch, "--out", str(tmp_path / "out"), "--video", video)
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_a_file_in_the_folders_place_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    expected = (1, [f"error: {tmp_path / 'file'} is a file, not a folder."])
+    assert expected == refused(monkeypatch, "--out", str(tmp_path / "file"))
 
 
 SAMPLE = Demo(video=None, out=None, segment_s=None, seconds=30, seed=7, workers=None, keep=False)

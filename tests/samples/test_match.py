@@ -76,6 +76,24 @@ def test_the_command_writes_a_match_and_a_wrong_size_is_one_sentence(tmp_path: P
     assert [] == list(tmp_path.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("timecode", "sentence"),
+    [
+        ("10:00:00;00", "drop-frame is defined at 30000/1001 and 60000/1001, not at 25"),
+        ("10:00:00:25", "out of range"),
+        ("ten", "timecode"),
+    ],
+)
+def test_a_timecode_that_the_rate_does_not_have_is_refused(
+    tmp_path: Path, timecode: str, sentence: str
+) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        write_match(
+            tmp_path / "x.mp4", seconds=30, seed=1, width=64, height=64, rate=Fraction(25), timecode=timecode
+        )
+    assert [] == list(tmp_path.iterdir())
+
+
 def test_an_encoder_that_fails_is_a_sentence_and_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(EncoderFailed, match="ffmpeg failed"):
         write_match(tmp_path / "x.unknown", seconds=30, seed=1, width=64, height=64, rate=Fraction(1))

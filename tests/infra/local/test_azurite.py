@@ -86,3 +86,11 @@ def test_two_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         Azurite(tmp_path).start()
     with Azurite(tmp_path) as after:
         assert after.port
+
+
+def test_it_says_whether_it_had_to_leave_the_usual_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    with listen("127.0.0.1", 0, 0, "--port") as taken:
+        monkeypatch.setattr(azurite_module, "DEFAULT_PORT", taken.getsockname()[1])
+        with Azurite(port=None) as moved, Azurite() as anywhere:
+            assert (True, False) == (moved.moved, anywhere.moved)
+            assert (None, None) == (moved.ended(), anywhere.ended())

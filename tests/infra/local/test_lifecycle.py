@@ -65,6 +65,25 @@ def test_a_killed_host_leaves_no_worker_and_no_azurite() -> None:
 
 
 @pytest.mark.azurite
+def test_a_host_whose_azurite_ends_says_so_and_ends() -> None:
+    with EmbeddedHost(app=TINY, workers=1) as host:
+        family = descendants(host.pid)
+        os.kill(host.azurite_pid or 0, signal.SIGKILL)
+        assert 1 == host.wait(15)
+        assert [] == still_running(family, limit_s=1)
+        last = host.log.read_text().splitlines()[-1]
+        assert f"Azurite ended with code -9; see {host.data.resolve() / 'azurite.log'}." == last
+
+
+@pytest.mark.azurite
+def test_the_host_prints_what_the_client_needs() -> None:
+    with EmbeddedHost(app=TINY, workers=1) as host:
+        told = host.log.read_text()
+        assert f"\nexport MATCHCUT_API={host.base_url}\n" in told
+        assert f"\nexport MATCHCUT_STORAGE='{host.connection_string}'\n" in told
+
+
+@pytest.mark.azurite
 def test_unfinished_jobs_go_on_after_a_kill_and_do_not_repeat_what_was_done(tmp_path: Path) -> None:
     job = "m-1"
     with EmbeddedHost(app=RESUMABLE, workers=1, data=tmp_path) as host:
@@ -93,7 +112,7 @@ def test_a_named_port_that_is_taken_ends_with_code_2_and_one_sentence() -> None:
     assert 2 == done.returncode
     (line,) = done.stderr.splitlines()
     assert line.startswith(f"Port {port} on 127.0.0.1 cannot be used")
-    assert "--port" in line
+    assert line.endswith("choose another with --port, or PORT= with make.")
 
 
 def test_an_app_that_cannot_be_imported_ends_with_code_1_and_one_sentence() -> None:
@@ -109,6 +128,17 @@ def test_an_embedded_host_that_does_not_start_says_why() -> None:
         EmbeddedHost(app="no_such_app", storage=ELSEWHERE),
     ):
         pass
+
+
+@pytest.mark.parametrize("option", ["--port", "--azurite-port"])
+@pytest.mark.parametrize("value", ["99999", "-1", "abc", ""])
+def test_a_port_that_is_none_is_wrong_usage(option: str, value: str) -> None:
+    done = command(f"{option}={value}")
+    assert 2 == done.returncode
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(
+        f"argument {option}: {value!r} is no whole number from 0 to 65535; with make it is "
+    )
 
 
 def test_no_workers_is_wrong_usage() -> None:

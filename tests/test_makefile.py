@@ -1,0 +1,52 @@
+"""What a user gives make reaches the commands as it was typed."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+STUB = "#!/bin/sh\nfor each; do printf '%s\\n' \"$each\"; done\n"
+NASTY = "/a b/$HOME `touch made` $(touch made) $(shell touch made) 'q' #x\"; touch made; \""
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """A folder with the Makefile, set up, in which python only prints its arguments."""
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    (tmp_path / ".venv" / "bin").mkdir(parents=True)
+    for name in ("requirements.txt", "requirements-local.txt", ".venv/bin/.local"):
+        (tmp_path / name).touch()
+    python = tmp_path / ".venv" / "bin" / "python"
+    python.write_text(STUB)
+    python.chmod(0o755)
+    return tmp_path
+
+
+def made(checkout: Path, *arguments: str, **environment: str) -> list[str]:
+    """The arguments that the stub was called with, after `-m MODULE COMMAND`."""
+    done = subprocess.run(
+        ["make", *arguments],
+        cwd=checkout,
+        env={"PATH": "/usr/bin:/bin", **environment},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert not (checkout / "made").exists()
+    return done.stdout.splitlines()[3:]
+
+
+def test_nothing_that_is_given_to_the_demo_is_read_by_make_or_the_shell(checkout: Path) -> None:
+    expected = [f"--video={NASTY}", f"--out={NASTY}", "--segment-s=20", "--workers="]
+    assert expected == made(checkout, "demo", f"VIDEO={NASTY}", f"OUT={NASTY}", "SEGMENT_S=20")
+    assert f"--video={NASTY}" in made(checkout, "demo", VIDEO=NASTY)
+
+
+def test_the_host_gets_the_options_that_were_given_and_no_others(checkout: Path) -> None:
+    assert [] == made(checkout, "host", "PORT=")
+    expected = ["--port=7072", "--azurite-port=1; touch made", f"--data={NASTY}"]
+    assert expected == made(checkout, "host", "PORT=7072", "AZURITE_PORT=1; touch made", f"DATA={NASTY}")
