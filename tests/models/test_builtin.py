@@ -48,9 +48,9 @@ def test_building_again_gives_the_committed_models(tmp_path: Path) -> None:
 
 
 def test_every_builder_has_a_folder_with_a_card() -> None:
-    assert list(NAMES) == sorted(find_models(MODELS))
     assert len(NAMES) == len(BUILDERS)
-    for name in NAMES:
+    assert set(NAMES) < set(find_models(MODELS))
+    for name in find_models(MODELS):
         assert (MODELS / name / "CARD.md").read_text(encoding="utf-8").startswith(f"# {name}\n")
 
 
