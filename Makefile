@@ -1,7 +1,6 @@
 # Everything a newcomer needs: `make demo`, `make test`. Each target sets up what it uses.
 PYTHON ?= python3
 BIN := .venv/bin
-SETUP := $(BIN)/.dev
 
 .PHONY: demo host test lint setup k8s-check worker-check models replay-bench spotting-bench clean
 

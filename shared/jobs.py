@@ -129,6 +129,7 @@ def again(store: BlobStore, stored: StoredRequest, attempt: int, sas: str = "") 
     new = stored.model_copy(update={"attempt": attempt + 1})
     _keep_secret(store, new, sas or find_secret(store, stored))
     store.put_new(names.request_path(new.run), new.model_dump_json().encode())
+    store.delete(names.secret_path(stored.run, stored.fingerprint))  # still there where it was lost
     return new
 
 

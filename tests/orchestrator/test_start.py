@@ -11,6 +11,8 @@ import pytest
 from infra.local.azurite import Azurite
 from orchestrator import http_api
 from shared.errors import StorageUnavailable
+from shared.jobs import find_request
+from shared.steps import find_secret
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
@@ -70,7 +72,11 @@ def test_a_start_that_is_refused_is_an_error_and_not_a_job_that_waits_for_ever(b
 
 
 def test_a_run_that_is_over_without_a_last_word_gets_a_new_attempt(bench: Bench) -> None:
-    stored = bench.request(bench.upload(make_clip(5)))
+    stored = bench.request(bench.sas(bench.upload(make_clip(5))))
     client = Client({stored.run: "Failed"})
     start(client, stored)
     assert client.started == [f"{stored.job}-2"]
+    again = find_request(bench.store, stored.job)
+    assert again.attempt == 2
+    assert find_secret(bench.store, stored) == ""
+    assert "sig=" in find_secret(bench.store, again)
