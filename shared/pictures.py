@@ -94,11 +94,8 @@ class Pictures:
         as an error: of two that contradict each other the one that fits what came before is kept.
         """
         with open_container(self.reader) as container:
-            stream = container.streams[self.info.stream]
-            assert isinstance(stream, VideoStream)
-            stream.codec_context.thread_count = 1
             last, held = -1, None
-            for count, source in enumerate(self._from_start(container, stream)):
+            for count, source in enumerate(self._from_start(container)):
                 number = count if self.info.numbering == "count" else self._number(source)
                 if number is None or number < last:
                     self.errors.append("TimeStepsBack")
@@ -119,30 +116,33 @@ class Pictures:
             return None
         return max(0, timeline_frame(pts, self.info.origin_pts, self.info.time_base, self.info.rate))
 
-    def _from_start(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+    def _from_start(self, container: InputContainer) -> Iterator[VideoFrame]:
         """Frames from one at or before first_needed: seek, look where it landed, go back further."""
-        if self.first_needed > 0 and self.info.numbering == "pts":
-            for back_s in _SEEK_BACK_S:
-                time_s = self.first_needed / self.info.rate - back_s
-                if time_s <= 0:
-                    break
-                errors: list[str] = []
-                try:
-                    container.seek(self.info.origin_pts + int(time_s / self.info.time_base), stream=stream)
-                except (av.FFmpegError, ValueError):
-                    continue
-                frames = decode(container, stream, self.reader, errors)
-                first = next(frames, None)
-                number = self._number(first) if first is not None else None
-                if first is not None and number is not None and number <= self.first_needed:
-                    yield from chain([first], frames)
-                    self.errors.extend(errors)
-                    return
-            # A container that cannot seek is read from its beginning.
-            with open_container(self.reader) as fresh:
-                restart = fresh.streams[self.info.stream]
-                assert isinstance(restart, VideoStream)
-                restart.codec_context.thread_count = 1
-                yield from decode(fresh, restart, self.reader, self.errors)
+        stream = self._stream(container)
+        if self.first_needed <= 0 or self.info.numbering == "count":
+            yield from decode(container, stream, self.reader, self.errors)
             return
-        yield from decode(container, stream, self.reader, self.errors)
+        for back_s in _SEEK_BACK_S:
+            time_s = self.first_needed / self.info.rate - back_s
+            if time_s <= 0:
+                break
+            try:
+                container.seek(self.info.origin_pts + int(time_s / self.info.time_base), stream=stream)
+            except (av.FFmpegError, ValueError):
+                continue
+            frames = decode(container, stream, self.reader, self.errors)
+            first = next(frames, None)
+            number = self._number(first) if first is not None else None
+            if first is not None and number is not None and number <= self.first_needed:
+                yield from chain([first], frames)
+                return
+            self.errors.clear()  # they belong to a place that was not needed
+        # A container that cannot seek is read from its beginning.
+        with open_container(self.reader) as fresh:
+            yield from decode(fresh, self._stream(fresh), self.reader, self.errors)
+
+    def _stream(self, container: InputContainer) -> VideoStream:
+        stream = container.streams[self.info.stream]
+        assert isinstance(stream, VideoStream)
+        stream.codec_context.thread_count = 1
+        return stream

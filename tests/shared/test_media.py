@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 from fractions import Fraction
 from itertools import pairwise
 
+import av
 import numpy as np
 import pytest
 from hypothesis import given
@@ -254,6 +256,20 @@ def test_one_time_stamp_that_leaps_ahead_loses_no_frame(ahead_s: int) -> None:
     info = info_of(data)
     assert (info.numbering, info.planned_frames) == ("count", 200)
     assert core(data, info, 0, None) == [(k, k) for k in range(200)]
+
+
+def test_decode_errors_are_counted_where_the_caller_stops_early_too() -> None:
+    data = bytearray(make_clip(200, gop=25, b_frames=0))
+    info = info_of(bytes(data))
+    with av.open(io.BytesIO(bytes(data)), "r") as container:
+        packet = [packet for packet in container.demux(video=0) if packet.size][60]
+        at = data.find(bytes(packet))
+    data[at : at + packet.size] = b"\xff" * packet.size
+    pictures = Pictures(reader(bytes(data)), info, 50)
+    for picture in pictures:
+        if picture.frame >= 100:
+            break
+    assert len(pictures.errors) > 0
 
 
 @pytest.mark.parametrize("rate", ["1/3600", "1/10", "1"])
