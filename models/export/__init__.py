@@ -6,8 +6,9 @@ bytes: no clock, no random source without a seed, constants rounded before they 
 
 from __future__ import annotations
 
+import argparse
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -64,3 +65,19 @@ def write(build: Build, out: Path) -> ModelManifest:
         folder / manifest.golden.file, input=build.sample, expected=Model(manifest, data).run(build.sample)
     )
     return manifest
+
+
+def build_all(builders: Iterable[Callable[[], Build]], out: Path) -> None:
+    """Writes each model into its folder below out, and prints name, version and digest."""
+    for build in builders:
+        manifest = write(build(), out)
+        print(f"{manifest.name} {manifest.version} {manifest.digest}")
+
+
+def command(prog: str, *builders: Callable[[], Build]) -> None:
+    """What `python -m prog [--out DIR]` does."""
+    parser = argparse.ArgumentParser(
+        prog=f"python -m {prog}", description="Builds models (default: into models/)."
+    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent)
+    build_all(builders, parser.parse_args().out)

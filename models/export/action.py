@@ -12,14 +12,13 @@ the last is zero, for a maximum too, as nothing is below zero after a ReLU.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from models.export import Array, Build, parse, write
+from models.export import Array, Build, command, parse
 from models.export.checkpoint import fetch, read_pickled_arrays
 from shared.contracts import Provenance
 from shared.settings import ROOT
@@ -233,15 +232,5 @@ def build(weights: Mapping[str, Array], storage: type[np.floating] = np.float16)
     return Build(graph, manifest, sample())
 
 
-def main() -> None:
-    arguments = argparse.ArgumentParser(
-        prog="python -m models.export.action", description="Builds the action model."
-    )
-    arguments.add_argument("--out", type=Path, default=HERE.parent)
-    archive = fetch(REQUIREMENTS, ARCHIVES)
-    manifest = write(build(read_pickled_arrays(archive, MEMBER)), arguments.parse_args().out)
-    print(f"{manifest.name} {manifest.version} {manifest.digest}")
-
-
 if __name__ == "__main__":
-    main()
+    command("models.export.action", lambda: build(read_pickled_arrays(fetch(REQUIREMENTS, ARCHIVES), MEMBER)))

@@ -6,17 +6,15 @@ norm is folded into the convolutions in float64. The checkpoint is read without 
 
 from __future__ import annotations
 
-import argparse
 import io
 import pickle
 import re
 from collections import Counter, OrderedDict
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from models.export import Array, Build, write
+from models.export import Array, Build, command
 from models.export.networks import Network, Package
 from shared.contracts import Provenance
 
@@ -217,9 +215,4 @@ def build(half: bool = True) -> Build:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(
-        prog="python -m models.export.frame_features", description="Builds frame-features."
-    )
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent)
-    made = write(build(), parser.parse_args().out)
-    print(f"{made.name} {made.version} {made.digest}")
+    command("models.export.frame_features", build)

@@ -7,16 +7,14 @@ the mean of a distribution over 11 distances.
 
 from __future__ import annotations
 
-import argparse
 import base64
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 
-from models.export import Array, Build, write
+from models.export import Array, Build, command
 from models.export.networks import Network, Package
 from shared.contracts import Provenance
 
@@ -365,7 +363,4 @@ def _sample() -> Array:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(prog="python -m models.export.players", description="Builds players.")
-    parser.add_argument("--out", type=Path, default=Path(__file__).resolve().parent.parent)
-    made = write(build(), parser.parse_args().out)
-    print(f"{made.name} {made.version} {made.digest}")
+    command("models.export.players", build)
