@@ -7,27 +7,33 @@ names: _frames and _frame count frames of the timeline (see VideoInfo), _s are s
 from shared.contracts.base import Contract, Name, Probability, Rate, Seconds, fraction_text
 from shared.contracts.http import Health, JobAccepted, JobStatus, Problem, Progress
 from shared.contracts.model import (
+    Cascade,
     CutDefaults,
     Golden,
     LabelRule,
+    ModelEmbedding,
     ModelInput,
     ModelManifest,
     ModelOutput,
     ModelRef,
     Profile,
     Provenance,
+    Run,
     ShotRule,
     Signal,
 )
-from shared.contracts.plan import Plan, SpanFacts, Unit, UnitSummary, VideoInfo
+from shared.contracts.plan import Look, Plan, SpanFacts, Unit, UnitSummary, VideoInfo
 from shared.contracts.request import CutOptions, JobRequest, StoredRequest
 from shared.contracts.result import (
+    Audit,
+    CascadeResult,
     Edit,
     EndRecord,
     ErrorBody,
     Event,
     Evidence,
     Gap,
+    LookedSpan,
     Result,
     StageTiming,
     State,
@@ -36,6 +42,9 @@ from shared.contracts.result import (
 )
 
 __all__ = [
+    "Audit",
+    "Cascade",
+    "CascadeResult",
     "Contract",
     "CutDefaults",
     "CutOptions",
@@ -51,6 +60,9 @@ __all__ = [
     "JobRequest",
     "JobStatus",
     "LabelRule",
+    "Look",
+    "LookedSpan",
+    "ModelEmbedding",
     "ModelInput",
     "ModelManifest",
     "ModelOutput",
@@ -64,6 +76,7 @@ __all__ = [
     "Provenance",
     "Rate",
     "Result",
+    "Run",
     "Seconds",
     "ShotRule",
     "Signal",

@@ -19,7 +19,8 @@ class ModelInput(Contract):
     name: str
     dtype: Literal["float32", "uint8"] = "float32"
     layout: str
-    """Axes of the tensor: N batch, T window, C channel, H, W; NS for audio (S samples)."""
+    """Axes of the tensor: N batch, T window, C channel, H, W; NS for audio (S samples), NE for a head
+    (E: the source's embedding)."""
     width: int | None = None
     height: int | None = None
     colour: Literal["rgb", "bgr", "gray"] | None = None
@@ -37,6 +38,14 @@ class ModelOutput(Contract):
     """Applied by the scorer; "none" where the graph's output is already what is meant."""
 
 
+class ModelEmbedding(Contract):
+    """A second output of the graph, (n_windows, size) float32: what heads stand on. Kept as float16,
+    and read as such by every head, so that a head gives the same scores now and from a kept track."""
+
+    name: str
+    size: Annotated[int, Field(ge=1, le=4096)]
+
+
 class Provenance(Contract):
     origin: str
     licence: str
@@ -50,6 +59,11 @@ class Golden(Contract):
 
     file: str = "sample/golden.npz"
     tolerance: float = 1e-4
+
+
+Run = Literal["always", "proposed", "request"]
+"""When a model runs: on everything; in a cascade only where a sweep found something; only where a
+request names it."""
 
 
 class ModelRef(Contract):
@@ -66,14 +80,23 @@ class ModelManifest(Contract):
 
     Samples lie on one global grid: sample k is at k / rate seconds of the timeline. Window j
     covers samples [j * stride, j * stride + window); its anchor is sample j * stride + anchor.
+
+    A head reads one window of another model's embedding at a time: its layout is "NE", and its
+    windows are those of its source.
     """
 
     schema_version: Literal[1] = 1
     name: Name
     version: str
-    kind: Literal["frame", "pair", "clip", "audio"]
-    rate: Rate | Literal["native"]
-    """Samples per second: pictures, or audio samples (Hz). "native" is the video's own rate."""
+    kind: Literal["frame", "pair", "clip", "audio", "head"]
+    source: Name | None = None
+    """The model whose embedding a head reads."""
+    pictures: Literal["all", "key"] = "all"
+    """What a sample shows: the last picture, or the last key frame, decoded up to it. A sweep scores
+    models of key frames without decoding the rest, to the same bits."""
+    rate: Rate | Literal["native", "source"]
+    """Samples per second: pictures, or audio samples (Hz). "native" is the video's own rate; a head
+    has that of its source."""
     window: Annotated[int, Field(ge=1)]
     stride: Annotated[int, Field(ge=1)]
     anchor: Annotated[int, Field(ge=0)]
@@ -81,7 +104,9 @@ class ModelManifest(Contract):
     """Most windows per run; the last run of a span may be shorter."""
     input: ModelInput
     output: ModelOutput
-    run: Literal["always"] = "always"
+    embedding: ModelEmbedding | None = None
+    run: Run = "always"
+    """A profile may say otherwise. A head runs when its source does."""
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     golden: Golden = Golden()
     provenance: Provenance
@@ -104,9 +129,27 @@ class ModelManifest(Contract):
             raise ValueError('layout "NS" is for audio, and audio is "NS"')
         if self.kind == "audio" and self.rate == "native":
             raise ValueError("an audio model names its rate in Hz")
-        if self.kind != "audio" and (not self.input.width or not self.input.height or not self.input.colour):
-            raise ValueError("a picture model names width, height and colour")
+        if self.pictures == "key" and (self.kind, self.stride, self.batch) != ("frame", 1, 1):
+            # One key frame a run: its row must not depend on how many others a segment holds.
+            raise ValueError('pictures "key" is for kind "frame", with a stride and a batch of 1')
+        if (self.kind == "head") != (self.source is not None):
+            raise ValueError("a head, and nothing else, names its source")
+        if self.kind == "head":
+            if self.rate != "source" or (self.window, self.stride, self.anchor) != (1, 1, 0):
+                raise ValueError('a head has the rate "source", a window and a stride of 1, and anchor 0')
+            if self.input.layout != "NE" or self.input.dtype != "float32" or self.embedding:
+                raise ValueError('a head has the layout "NE", float32, and no embedding of its own')
+        elif self.rate == "source" or self.input.layout == "NE":
+            raise ValueError('rate "source" and layout "NE" are for heads')
+        elif self.kind != "audio":
+            if not self.input.width or not self.input.height or not self.input.colour:
+                raise ValueError("a picture model names width, height and colour")
         return self
+
+    @property
+    def sweepable(self) -> bool:
+        """Whether a sweep (the sound, and key frames) gives it all it sees. Of a head, its source says."""
+        return self.kind == "audio" or self.pictures == "key"
 
 
 class Signal(Contract):
@@ -127,6 +170,10 @@ class Signal(Contract):
     smooth_s: Seconds = Decimal(0)
     low: float
     high: float
+    whole_shots: bool = False
+    """Leave out windows that hold a shot change: half of one shot and half of another look like neither."""
+    hold_s: Seconds = Decimal(0)
+    """Then each point takes the highest value of the last hold_s seconds: "not long ago"."""
 
 
 class LabelRule(Contract):
@@ -141,6 +188,8 @@ class LabelRule(Contract):
     min_gap_s: Seconds
     """Non-maximum suppression: of two peaks nearer than this the lower goes."""
     max_span_s: Seconds = Decimal(30)
+    edit: bool = True
+    """Whether an event of this label asks for an edit; else it is only told."""
 
 
 class ShotRule(Contract):
@@ -150,6 +199,20 @@ class ShotRule(Contract):
     label: str
     threshold: Probability
     min_gap_s: Seconds
+
+
+class Cascade(Contract):
+    """How a sweep's proposals are looked at. A profile without one is always exhaustive."""
+
+    most_share: Probability
+    """Of the video's length, at most so much is looked at, the most promising first ..."""
+    least_s: Seconds
+    """... but at least so many seconds, where so many are proposed."""
+    most_span_s: Seconds
+    """A proposal is looked at no further than half of this to either side of its best point."""
+    audit_spans: Annotated[int, Field(ge=0, le=100)]
+    """How many spans that nothing proposed are looked at all the same, drawn at random."""
+    audit_span_s: Seconds
 
 
 class CutDefaults(Contract):
@@ -167,9 +230,12 @@ class Profile(Contract):
     grid: Rate
     """Points per second on which the signals are fused."""
     models: tuple[Name, ...]
+    run: dict[Name, Run] = Field(default_factory=dict)
+    """Instead of what a model's manifest says."""
     signals: tuple[Signal, ...]
     rules: tuple[LabelRule, ...]
     shots: ShotRule | None
+    cascade: Cascade | None = None
     cut: CutDefaults
 
     @model_validator(mode="after")

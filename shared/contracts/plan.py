@@ -6,6 +6,7 @@ from typing import Literal
 
 from shared.contracts.base import Contract, Name, Rate
 from shared.contracts.model import ModelRef
+from shared.contracts.result import LookedSpan
 
 
 class VideoInfo(Contract):
@@ -49,14 +50,15 @@ class VideoInfo(Contract):
 
 
 class Unit(Contract):
-    """One unit of fan-out: a segment of the picture, or the whole of the sound.
+    """One unit of fan-out: a segment of the picture, the whole of the sound, or a sweep: the whole of
+    the sound and every key frame, in one pass.
 
     The core is [start_frame, end_frame) on the timeline. end_frame is None for the last
     segment, which runs to wherever decoding ends: the container's length is not trusted.
     """
 
     index: int
-    kind: Literal["video", "audio"]
+    kind: Literal["video", "audio", "sweep"]
     start_frame: int
     end_frame: int | None
     models: tuple[Name, ...]
@@ -70,8 +72,26 @@ class Plan(Contract):
     video: VideoInfo
     profile: Name
     models: tuple[ModelRef, ...]
+    cascade: bool = False
+    """Whether the units are a sweep, after which only spans are looked at."""
     units: tuple[Unit, ...]
+    """The first fan-out; Look has the second."""
     bytes_read: int
+    cpu_s: float
+    wall_s: float
+
+
+class Look(Contract):
+    """look.json: the second fan-out. In a cascade the spans to look at, in order; else the sound, which
+    an exhaustive job's segments have gathered. `units` continue the plan's numbers."""
+
+    schema_version: Literal[1] = 1
+    job: str
+    cascade: bool
+    proposed_frames: int
+    spans: tuple[LookedSpan, ...]
+    seed: int
+    units: tuple[Unit, ...]
     cpu_s: float
     wall_s: float
 

@@ -29,6 +29,11 @@ class JobRequest(Contract):
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     profile: Name = "soccer"
     models: tuple[Name, ...] | None = None
+    """Instead of the profile's."""
+    extra_models: tuple[Name, ...] = ()
+    """Besides those: models that run on request."""
+    exhaustive: bool = False
+    """Every model on everything, instead of the profile's cascade."""
     segment_s: Annotated[int, Field(ge=2, le=3600)] | None = None
     cut: CutOptions = CutOptions()
 

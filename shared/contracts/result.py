@@ -69,6 +69,43 @@ class Gap(Contract):
     code: str
 
 
+class LookedSpan(Contract):
+    """A span at which a cascade's proposed models looked: half-open, in timeline frames."""
+
+    start_frame: int
+    end_frame: int
+    why: Literal["proposed", "audit"]
+
+
+class Audit(Contract):
+    """What looking at spans that nothing proposed tells of those that nobody looked at.
+
+    A hit is a span with an event whose anchor lies in it. low and high bound the share of hits among
+    all spans of this length that nothing proposed, with 95 % confidence (Clopper and Pearson, "The use of
+    confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26 (1934) 404-413).
+    """
+
+    seed: int
+    spans: int
+    hits: int
+    low: Probability
+    high: Probability
+    missed_low: float
+    missed_high: float
+    """The same bounds as a number of spans with events in the rest of the video."""
+
+
+class CascadeResult(Contract):
+    """What a cascade looked at, and what it may have missed."""
+
+    proposed_frames: int
+    """What the sweep proposed; more than was looked at where the profile's most_share was reached."""
+    looked_frames: int
+    """What the proposed models saw, the audit included."""
+    spans: tuple[LookedSpan, ...]
+    audit: Audit
+
+
 class ErrorBody(Contract):
     code: str
     message: str
@@ -124,7 +161,9 @@ class Result(Contract):
     events: tuple[Event, ...]
     edits: tuple[Edit, ...]
     shot_changes: tuple[int, ...]
-    """Timeline frames that begin a new shot."""
+    """Timeline frames that begin a new shot; in a cascade, of the spans that were looked at."""
+    cascade: CascadeResult | None = None
+    """None for an exhaustive job."""
     gaps: tuple[Gap, ...]
     timing: Timing
 
