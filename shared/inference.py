@@ -6,10 +6,11 @@ A folder with model.json and model.onnx is a model; nothing here knows any model
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,17 @@ from shared.tracks import Grid, Scores
 
 Windows = npt.NDArray[Any]
 """uint8 pictures or float32 sound."""
+
+Embeddings = npt.NDArray[np.float16]
+"""(n_windows, size), rounded to float16: as kept, and as heads see them."""
+
+
+class Scored(NamedTuple):
+    """What a model says of n windows: float32 (n, n_classes) after the activation, and its embedding."""
+
+    scores: Scores
+    embedding: Embeddings | None
+
 
 _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
@@ -100,65 +112,100 @@ class Model:
         self._check_signature()
 
     def grid(self, rate: Fraction) -> Grid:
-        """Where the windows lie on a timeline of `rate` frames per second (used by "native" models)."""
-        own = rate if self.manifest.rate == "native" else self.manifest.rate
-        return Grid(own, self.manifest.window, self.manifest.stride, self.manifest.anchor)
+        """Where the windows lie on a timeline of `rate` frames per second (used by "native" models).
+
+        Raises ValueError for a head, whose windows are those of its source.
+        """
+        own = self.manifest.rate
+        if own == "source":
+            raise ValueError(f"{self.manifest.name} has the grid of {self.manifest.source}")
+        return Grid(
+            rate if own == "native" else own,
+            self.manifest.window,
+            self.manifest.stride,
+            self.manifest.anchor,
+        )
 
     def score(self, windows: Windows, first: int = 0) -> Scores:
-        """Scores of consecutive windows, float32 (n, n_classes), after the manifest's activation.
+        """Scores alone of what `see` sees."""
+        return self.see(windows, first).scores
+
+    def see(self, windows: Windows, first: int = 0) -> Scored:
+        """Scores and embeddings of consecutive windows.
 
         `windows`: uint8 (n, window, height, width, channels), or without the last axis for gray;
-        float32 (n, window) for audio. `first` is the number of the first one on the global grid.
-        Raises ModelRefused where a score is NaN or infinite.
+        float32 (n, window) for audio, (n, size) for a head. `first` is the number of the first one on
+        the global grid. Raises ModelRefused where a score or an embedding is NaN or infinite.
         """
-        batch = self.manifest.batch
-        scores = np.empty((len(windows), len(self.manifest.output.labels)), np.float32)
-        done = 0
+        batch, done = self.manifest.batch, 0
+        parts: list[Scored] = []
         while done < len(windows):
             row = (first + done) % batch
             count = min(batch - row, len(windows) - done)
             rows = np.zeros((batch, *windows.shape[1:]), windows.dtype)
             rows[row : row + count] = windows[done : done + count]
-            scores[done : done + count] = self.run(self._tensor(rows))[row : row + count]
+            scores, embedding = self.outputs(self._tensor(rows))
+            parts.append(
+                Scored(scores[row : row + count], None if embedding is None else embedding[row : row + count])
+            )
             done += count
-        if not np.isfinite(scores).all():
-            bad = first + int(np.flatnonzero(~np.isfinite(scores).all(axis=1))[0])
-            raise self._refused(f"the score of window {bad} is NaN or infinite")
-        return scores
+        scored = join(parts, self.manifest)
+        for what, values in (("score", scored.scores), ("embedding", scored.embedding)):
+            if values is not None and not np.isfinite(values).all():
+                bad = first + int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
+                raise self._refused(f"the {what} of window {bad} is NaN or infinite")
+        return scored
 
     def check_golden(self, folder: Path) -> None:
         """Runs the golden sample: `input`, one batch as the graph takes it, must give the scores
-        `expected` within the manifest's tolerance. Raises ModelRefused."""
+        `expected`, and the `embedding` where the sample has one, within the manifest's tolerance.
+        Raises ModelRefused."""
         golden = self.manifest.golden
         path = (folder / golden.file).resolve()
         if not path.is_relative_to(folder.resolve()):
             raise self._refused("the golden sample must lie in the model's folder")
         try:
             with np.load(path, allow_pickle=False) as archive:
-                sample, expected = archive["input"], archive["expected"]
+                sample, expected = archive["input"], [archive["expected"]]
+                if self.manifest.embedding and "embedding" in archive:
+                    expected.append(archive["embedding"])
         except (OSError, KeyError, ValueError) as bad:
             raise self._refused(f"the golden sample cannot be read: {_one_line(bad)}") from bad
-        actual = self.run(sample)
-        if expected.shape != actual.shape:
-            raise self._refused(f"the golden sample gives {actual.shape}, expected {expected.shape}")
-        if not (difference := float(np.abs(actual - expected).max())) <= golden.tolerance:  # NaN fails too
-            raise self._refused(f"the golden sample is off by {difference:g}, more than {golden.tolerance:g}")
+        for actual, wanted in zip(self.outputs(sample), expected, strict=False):
+            assert actual is not None  # an embedding is only wanted where there is one
+            if wanted.shape != actual.shape:
+                raise self._refused(f"the golden sample gives {actual.shape}, expected {wanted.shape}")
+            difference = float(np.abs(actual.astype(np.float32) - wanted).max())
+            if not difference <= golden.tolerance:  # NaN fails too
+                raise self._refused(
+                    f"the golden sample is off by {difference:g}, more than {golden.tolerance:g}"
+                )
 
     def run(self, tensor: npt.NDArray[Any]) -> Scores:
-        """Scores (n, n_classes) of one batch as the graph takes it. Raises ModelRefused."""
-        spec = self.manifest.output
+        """Scores alone of `outputs`."""
+        return self.outputs(tensor).scores
+
+    def outputs(self, tensor: npt.NDArray[Any]) -> Scored:
+        """What the graph says of one batch, as it takes it. Raises ModelRefused."""
+        spec, embedding = self.manifest.output, self.manifest.embedding
+        outputs = [(spec.name, len(spec.labels))]
+        if embedding:
+            outputs.append((embedding.name, embedding.size))
         try:
-            raw = self._session.run([spec.name], {self.manifest.input.name: tensor})[0]
+            raw = self._session.run([name for name, _ in outputs], {self.manifest.input.name: tensor})
         except Exception as bad:  # see __init__
             raise self._refused(f"the graph does not run: {_one_line(bad)}") from bad
-        if raw.shape != (len(tensor), len(spec.labels)):
-            raise self._refused(f"the graph gives {raw.shape} for {len(tensor)} windows")
-        return _activate(raw, spec.activation)
+        for found, (name, size) in zip(raw, outputs, strict=True):
+            if found.shape != (len(tensor), size):
+                raise self._refused(f"{name} of the graph is {found.shape} for {len(tensor)} windows")
+        with np.errstate(over="ignore"):  # what is too large for float16 becomes infinite, and is refused
+            kept = raw[1].astype(np.float16) if embedding else None
+        return Scored(_activate(raw[0], spec.activation), kept)
 
     def _tensor(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """A full batch of windows as the graph takes it: normalised, axes in the manifest's order."""
         spec = self.manifest.input
-        if self.manifest.kind == "audio":
+        if self.manifest.kind in ("audio", "head"):
             return windows.astype(np.float32, copy=False)
         pictures = windows if windows.ndim == 5 else windows[..., None]
         if spec.dtype == "float32":
@@ -181,20 +228,24 @@ class Model:
             )
         if inputs[0].type != _ORT_TYPES[spec.dtype]:
             raise self._refused(f"the graph's input is {inputs[0].type}, not {spec.dtype}")
-        if not _fits(inputs[0].shape, [sizes[axis] for axis in spec.layout]):
+        wanted = [sizes.get(axis) for axis in spec.layout]
+        if not _fits(inputs[0].shape, wanted):
             raise self._refused(
                 f"the graph's input is {inputs[0].shape}, which is not {spec.layout} of the manifest"
             )
         by_name = {node.name: node for node in outputs}
-        if output.name not in by_name:
-            raise self._refused(f"the graph's outputs are {sorted(by_name)}, without {output.name!r}")
-        if by_name[output.name].type != _ORT_TYPES["float32"]:
-            raise self._refused(f"the graph's output is {by_name[output.name].type}, not float32")
-        if not _fits(by_name[output.name].shape, [self.manifest.batch, len(output.labels)]):
-            raise self._refused(
-                f"the graph's output is {by_name[output.name].shape}, "
-                f"not (windows, {len(output.labels)} labels)"
-            )
+        asked = [(output.name, len(output.labels), "labels")]
+        if self.manifest.embedding:
+            asked.append((self.manifest.embedding.name, self.manifest.embedding.size, "numbers"))
+        for name, size, what in asked:
+            if name not in by_name:
+                raise self._refused(f"the graph's outputs are {sorted(by_name)}, without {name!r}")
+            if by_name[name].type != _ORT_TYPES["float32"]:
+                raise self._refused(f"the graph's output is {by_name[name].type}, not float32")
+            if not _fits(by_name[name].shape, [self.manifest.batch, size]):
+                raise self._refused(
+                    f"the graph's output is {by_name[name].shape}, not (windows, {size} {what})"
+                )
 
     def _refused(self, what: str) -> ModelRefused:
         return ModelRefused(f"model {self.manifest.name}: {what}")
@@ -204,18 +255,19 @@ def _channels(manifest: ModelManifest) -> int:
     return 1 if manifest.input.colour in ("gray", None) else 3
 
 
-def _fits(shape: list[Any], wanted: list[int]) -> bool:
-    """A dimension that the graph leaves open (a name or None) takes any size."""
+def _fits(shape: list[Any], wanted: Sequence[int | None]) -> bool:
+    """A dimension that the graph (a name or None) or the manifest (None) leaves open takes any size."""
     return len(shape) == len(wanted) and all(
-        not isinstance(size, int) or size == want for size, want in zip(shape, wanted, strict=True)
+        not isinstance(size, int) or want is None or size == want
+        for size, want in zip(shape, wanted, strict=True)
     )
 
 
 def _contradiction(manifest: ModelManifest) -> str | None:
     """What the types of the contract cannot express, as one sentence."""
     spec, axes = manifest.input, set(manifest.input.layout)
-    if manifest.kind == "audio":
-        return None if spec.dtype == "float32" else "audio is float32"
+    if manifest.kind in ("audio", "head"):
+        return None if spec.dtype == "float32" else f"{manifest.kind} is float32"
     if len(axes) != len(spec.layout) or spec.layout[0] != "N" or not {"H", "W"} <= axes <= set("NTHWC"):
         return f"input.layout {spec.layout!r} is not N and then H, W, and where needed T, C"
     if "T" not in axes and manifest.window != 1:
@@ -229,6 +281,17 @@ def _contradiction(manifest: ModelManifest) -> str | None:
     if spec.dtype == "uint8" and (any(spec.mean) or set(spec.std) != {1.0}):
         return "input.mean and input.std are for float32 inputs"
     return None
+
+
+def join(parts: Sequence[Scored], manifest: ModelManifest) -> Scored:
+    """One after the other; none give arrays of no windows."""
+    none = np.empty((0, len(manifest.output.labels)), np.float32)
+    scores = np.concatenate([none, *(part.scores for part in parts)])
+    if manifest.embedding is None:
+        return Scored(scores, None)
+    nothing = np.empty((0, manifest.embedding.size), np.float16)
+    kept = [part.embedding for part in parts if part.embedding is not None]
+    return Scored(scores, np.concatenate([nothing, *kept]))
 
 
 def _activate(raw: Scores, activation: str) -> Scores:

@@ -14,10 +14,19 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shared.inference import Model, Windows, find_models, load_model, read_manifest
-from shared.tracks import Scores, Track
+from shared.inference import Model, Scored, Windows, find_models, join, load_model, read_manifest
+from shared.tracks import Grid, Track
 
-__all__ = ["AudioScorer", "Model", "Picture", "PictureScorer", "find_models", "load_model", "read_manifest"]
+__all__ = [
+    "AudioScorer",
+    "Model",
+    "Picture",
+    "PictureScorer",
+    "find_models",
+    "load_model",
+    "read_manifest",
+    "score_head",
+]
 
 Image = npt.NDArray[np.uint8]
 
@@ -28,6 +37,10 @@ class Picture(Protocol):
     @property
     def frame(self) -> int:
         """Its number on the timeline."""
+
+    @property
+    def key(self) -> bool:
+        """Whether it is a key frame."""
 
     def image(
         self,
@@ -45,12 +58,17 @@ class PictureScorer:
     Push pictures in order, from the one on screen at `first_needed` (earlier ones do no harm) until
     one with a number of at least `end_needed` was pushed or the video ends; then finish. Only
     pictures that become a sample are converted, each once. Memory: one batch of windows.
+
+    A model of key frames sees the last key frame in place of the picture on screen; each is scored
+    once, however many samples show it.
     """
 
     first_needed: int
     """The picture on screen at this timeline frame is the first that is needed."""
     end_needed: int | None
     """Once a picture with this number or a higher one was pushed, no more are needed."""
+    embedding: Track | None = None
+    """Of the same windows, once finished; None where the model has none."""
 
     def __init__(self, model: Model, rate: Fraction, start_frame: int, end_frame: int | None) -> None:
         """`rate`: frames per second of the timeline; end_frame None: to the end of the video."""
@@ -74,6 +92,7 @@ class PictureScorer:
         self._samples: dict[int, Image | None] = {}
         self._held: Picture | None = None
         self._held_image: Image | None = None
+        self._scored: Picture | None = None
         self._batcher = _Batcher(model, self._first)
 
     def push(self, picture: Picture) -> None:
@@ -84,7 +103,8 @@ class PictureScorer:
         if self._held is not None and picture.frame < self._held.frame:
             raise ValueError(f"picture {picture.frame} came after picture {self._held.frame}")
         self._take(picture.frame)
-        self._held, self._held_image = picture, None
+        if picture.key or self._spec.pictures == "all":
+            self._held, self._held_image = picture, None
 
     def finish(self, last_frame: int | None) -> Track:
         """The track of the windows this segment owns.
@@ -95,8 +115,9 @@ class PictureScorer:
         """
         if last_frame is not None:
             self._take(last_frame + 1)
-        scores = self._batcher.finish()
-        return Track(self._grid, self._spec.output.labels, self._first if len(scores) else 0, scores)
+        scored = self._batcher.finish()
+        track, self.embedding = _tracks(self._grid, self._spec.output.labels, self._first, scored)
+        return track
 
     def _frame_of(self, sample: int) -> int:
         return sample * self._step[0] // self._step[1]
@@ -116,7 +137,11 @@ class PictureScorer:
             return
         window = [self._samples[sample] for sample in range(start, start + self._spec.window)]
         complete = [image for image in window if image is not None]
-        self._batcher.add(np.stack(complete) if len(complete) == len(window) else None)
+        if self._spec.pictures == "key" and self._held is not None and self._held is self._scored:
+            self._batcher.repeat()
+        else:
+            self._batcher.add(np.stack(complete) if len(complete) == len(window) else None)
+        self._scored = self._held
         self._window += 1
         for sample in range(start, start + min(self._spec.stride, self._spec.window)):
             del self._samples[sample]
@@ -133,6 +158,9 @@ class PictureScorer:
 
 class AudioScorer:
     """Scores the whole sound, pushed in chunks of any length. Memory: one batch and one overlap."""
+
+    embedding: Track | None = None
+    """Of the same windows, once finished; None where the model has none."""
 
     def __init__(self, model: Model) -> None:
         self._spec = model.manifest
@@ -159,7 +187,28 @@ class AudioScorer:
 
     def finish(self) -> Track:
         """The track of all complete windows; what is left over at the end has none."""
-        return Track(self._grid, self._spec.output.labels, 0, self._batcher.finish())
+        scored = self._batcher.finish()
+        track, self.embedding = _tracks(self._grid, self._spec.output.labels, 0, scored)
+        return track
+
+
+def score_head(model: Model, embedding: Track) -> Track:
+    """What a head says of each window of its source, whose embedding's track this is; NaN rows stay NaN.
+
+    Raises ModelRefused where the head does not take an embedding of this size, or gives no finite score.
+    """
+    values = embedding.scores.astype(np.float32)
+    known = np.isfinite(values).all(axis=1)
+    scores = model.score(np.where(known[:, None], values, 0), embedding.first)
+    scores[~known] = np.nan
+    return Track(embedding.grid, model.manifest.output.labels, embedding.first, scores)
+
+
+def _tracks(grid: Grid, labels: tuple[str, ...], first: int, scored: Scored) -> tuple[Track, Track | None]:
+    """(scores, embedding). Without windows a track starts at 0, so that it makes no other one longer."""
+    first = first if len(scored.scores) else 0
+    embedding = None if scored.embedding is None else Track(grid, (), first, scored.embedding)
+    return Track(grid, labels, first, scored.scores), embedding
 
 
 class _Batcher:
@@ -169,7 +218,7 @@ class _Batcher:
         self._model = model
         self._first = first
         self._windows: list[Windows | None] = []
-        self._scores: list[Scores] = []
+        self._scored: list[Scored] = []
 
     def add(self, window: Windows | None) -> None:
         """None: a window that cannot be scored, a row of NaN."""
@@ -177,25 +226,36 @@ class _Batcher:
         if (self._first + len(self._windows)) % self._model.manifest.batch == 0:
             self._flush()
 
-    def finish(self) -> Scores:
+    def repeat(self) -> None:
+        """Another window like the one before, for a model that takes one at a time."""
+        self._scored.append(self._scored[-1])
+        self._first += 1
+
+    def finish(self) -> Scored:
         self._flush()
-        return np.concatenate(
-            [np.empty((0, len(self._model.manifest.output.labels)), np.float32), *self._scores]
-        )
+        return join(self._scored, self._model.manifest)
 
     def _flush(self) -> None:
         if not self._windows:
             return
-        scored = [window for window in self._windows if window is not None]
-        if scored:
-            empty = np.zeros_like(scored[0])
+        known = np.array([window is not None for window in self._windows])
+        filled = [window for window in self._windows if window is not None]
+        if filled:
+            empty = np.zeros_like(filled[0])
             batch = np.stack([empty if window is None else window for window in self._windows])
-            scores = self._model.score(batch, self._first)
-            scores[[window is None for window in self._windows]] = np.nan
+            scored = self._model.see(batch, self._first)
         else:
-            scores = np.full(
-                (len(self._windows), len(self._model.manifest.output.labels)), np.nan, np.float32
-            )
-        self._scores.append(scores)
-        self._first += len(self._windows)
+            scored = _unknown(self._model, len(known))
+        for values in scored:
+            if values is not None:
+                values[~known] = np.nan
+        self._scored.append(scored)
+        self._first += len(known)
         self._windows = []
+
+
+def _unknown(model: Model, windows: int) -> Scored:
+    spec = model.manifest
+    scores = np.full((windows, len(spec.output.labels)), np.nan, np.float32)
+    size = spec.embedding and spec.embedding.size
+    return Scored(scores, np.full((windows, size), np.nan, np.float16) if size else None)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +35,15 @@ class Grid:
 
 @dataclass(frozen=True)
 class Track:
-    """float32 (n_windows, n_classes) for windows [first, first + n); NaN rows are gaps."""
+    """float32 (n_windows, n_classes) for windows [first, first + n); NaN rows are gaps.
+
+    An embedding's track has no labels, and float16 (n_windows, size).
+    """
 
     grid: Grid
     labels: tuple[str, ...]
     first: int
-    scores: Scores
+    scores: npt.NDArray[Any]
 
     @property
     def end(self) -> int:
@@ -54,7 +58,7 @@ def stitch(parts: Sequence[Track]) -> Track:
     """
     grid, labels = parts[0].grid, parts[0].labels
     end = max(part.end for part in parts)
-    scores = np.full((end, len(labels)), np.nan, np.float32)
+    scores = np.full((end, *parts[0].scores.shape[1:]), np.nan, parts[0].scores.dtype)
     taken = np.zeros(end, bool)
     for part in parts:
         if part.grid != grid or part.labels != labels:
@@ -95,5 +99,5 @@ def from_npz(data: bytes) -> Track:
             grid=Grid(Fraction(num, den), window, stride, anchor),
             labels=tuple(str(label) for label in archive["labels"]),
             first=int(archive["first"]),
-            scores=archive["scores"].astype(np.float32, copy=False),
+            scores=archive["scores"],
         )

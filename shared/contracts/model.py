@@ -141,9 +141,8 @@ class ModelManifest(Contract):
                 raise ValueError('a head has the layout "NE", float32, and no embedding of its own')
         elif self.rate == "source" or self.input.layout == "NE":
             raise ValueError('rate "source" and layout "NE" are for heads')
-        elif self.kind != "audio":
-            if not self.input.width or not self.input.height or not self.input.colour:
-                raise ValueError("a picture model names width, height and colour")
+        elif self.kind != "audio" and not (self.input.width and self.input.height and self.input.colour):
+            raise ValueError("a picture model names width, height and colour")
         return self
 
     @property

@@ -74,6 +74,10 @@ class Plan(Contract):
     models: tuple[ModelRef, ...]
     cascade: bool = False
     """Whether the units are a sweep, after which only spans are looked at."""
+    sound: tuple[Name, ...]
+    """Models that hear."""
+    sources: dict[Name, Name]
+    """Head -> the model whose embedding it reads."""
     units: tuple[Unit, ...]
     """The first fan-out; Look has the second."""
     bytes_read: int
@@ -91,6 +95,8 @@ class Look(Contract):
     proposed_frames: int
     spans: tuple[LookedSpan, ...]
     seed: int
+    models: tuple[Name, ...]
+    """Those that see nothing but the spans."""
     units: tuple[Unit, ...]
     cpu_s: float
     wall_s: float
@@ -100,10 +106,13 @@ class SpanFacts(Contract):
     """What decoding a core found; kept beside its scores, under a key of its own."""
 
     frames: int
-    """Frames decoded in the core (video)."""
+    """Frames decoded in the core; key frames, in a sweep."""
     last_frame: int | None
-    """Highest timeline frame decoded in the core, None where there was none."""
+    """Highest timeline frame decoded in the core (in a sweep: shown by any packet), None without one."""
     decode_errors: int
+    heard_frame: int | None = None
+    """Last timeline frame that is heard; None without sound."""
+    sound_errors: int = 0
 
 
 class UnitSummary(Contract):

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.inference import Model, load_model
-from shared.scorer import AudioScorer, PictureScorer
+from shared.scorer import AudioScorer, PictureScorer, score_head
 from shared.settings import ROOT
-from shared.tracks import stitch
-from tests.shared.pictures import Shown, clip_model, image_of, score_segment
+from shared.tracks import Track, stitch
+from tests.shared.pictures import Shown, clip_model, feed, head_model, image_of, score_segment
 
 FILM, NTSC = Fraction(25), Fraction(30000, 1001)
 SETTINGS = settings(max_examples=25, deadline=None)
@@ -27,12 +27,19 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Model]:
     folder = tmp_path_factory.mktemp("models")
     clip_model(folder / "overlap")
     clip_model(folder / "gaps", rate="native", window=3, stride=7, anchor=0)
+    clip_model(folder / "embedding", embedding={"name": "positive", "size": 50})
+    head_model(folder)
+    one = {"kind": "frame", "window": 1, "stride": 1, "anchor": 0, "batch": 1, "pictures": "key"}
+    clip_model(folder / "key", **one)
     return {
         "frame": load_model(ROOT / "models" / "pitch-share"),
         "native-pair": load_model(ROOT / "models" / "shot-change"),
         "pair": load_model(ROOT / "models" / "motion"),
         "clip": load_model(folder / "overlap" / "tiny-clip"),
         "sparse-clip": load_model(folder / "gaps" / "tiny-clip"),
+        "embedding": load_model(folder / "embedding" / "tiny-clip"),
+        "head": load_model(folder / "tiny-head"),
+        "key": load_model(folder / "key" / "tiny-clip"),
     }
 
 
@@ -57,6 +64,48 @@ def test_any_segments_give_the_track_of_one_segment(
     assert whole.grid == joined.grid
     assert whole.scores.tobytes() == joined.scores.tobytes()
     assert np.isfinite(whole.scores).all()
+
+
+@SETTINGS
+@given(steps=steps, cuts=cuts)
+def test_any_segments_give_the_embedding_and_the_head_of_one_segment(
+    models: dict[str, Model], steps: list[int], cuts: set[int]
+) -> None:
+    frames = [0, *np.cumsum(steps).tolist()]
+    edges = [0, *sorted(cuts), None]
+    spans = [(0, None), *[(a or 0, b) for a, b in pairwise(edges)]]
+    embeddings = [feed(models["embedding"], FILM, frames, a, b)[0][1] for a, b in spans]
+    heads = [score_head(models["head"], embedding) for embedding in embeddings if embedding]
+    for whole, *parts in (embeddings, heads):
+        assert whole is not None
+        assert whole.scores.tobytes() == stitch([part for part in parts if part]).scores.tobytes()
+
+
+@SETTINGS
+@given(steps=steps, cuts=cuts, gop=st.integers(1, 60))
+def test_key_frames_give_the_same_track_in_segments_and_in_a_sweep(
+    models: dict[str, Model], steps: list[int], cuts: set[int], gop: int
+) -> None:
+    frames = [0, *np.cumsum(steps).tolist()]
+    keys = frames[::gop]
+    whole, pushed = score_segment(models["key"], NTSC, frames, 0, None, keys)
+    edges = [0, *sorted(cuts), None]
+    parts = [score_segment(models["key"], NTSC, frames, a or 0, b, keys)[0] for a, b in pairwise(edges)]
+    sweep = PictureScorer(models["key"], NTSC, 0, None)
+    for frame in keys:
+        sweep.push(Shown(frame))
+    assert whole.scores.tobytes() == stitch(parts).scores.tobytes()
+    assert whole.scores.tobytes() == sweep.finish(frames[-1]).scores.tobytes()
+    assert np.isfinite(whole.scores).all()
+    assert all(picture.key for picture in pushed if picture.conversions)
+
+
+def test_a_head_says_nothing_where_its_source_saw_nothing(models: dict[str, Model]) -> None:
+    values = np.ones((3, 50), np.float16)
+    values[1] = np.nan
+    track = score_head(models["head"], Track(models["embedding"].grid(FILM), (), 6, values))
+    assert (6, ("yes", "no")) == (track.first, track.labels)
+    assert [False, True, False] == np.isnan(track.scores).any(axis=1).tolist()
 
 
 @pytest.mark.parametrize("rate", [FILM, NTSC])
