@@ -19,6 +19,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -73,7 +74,7 @@ def embed(model: Model, pictures: list[Picture]) -> npt.NDArray[np.float16]:
     window = np.stack([picture.image(spec.width, spec.height, spec.colour, spec.fit) for picture in pictures])
     embedding = model.see(window[None]).embedding
     assert embedding is not None
-    return embedding[0]
+    return np.asarray(embedding[0])
 
 
 def windows(head: Head, window: int) -> Iterator[tuple[int, int, int, int]]:
@@ -83,7 +84,7 @@ def windows(head: Head, window: int) -> Iterator[tuple[int, int, int, int]]:
             yield match, clip, frame, LABELS.index(label)
 
 
-def gather(head: Head, folder: Path) -> dict[str, npt.NDArray[np.generic]]:
+def gather(head: Head, folder: Path) -> dict[str, Any]:
     """The arrays of training.npz: embedding float16 (n, size); label, match, clip, frame (n,)."""
     source = load_model(MODELS / head.source)
     length = source.manifest.window

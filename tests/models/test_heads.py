@@ -129,7 +129,7 @@ def test_no_other_weights_have_a_lower_loss(penalty: float) -> None:
 
     def loss(values: np.ndarray, offset: np.ndarray) -> float:
         scores = probabilities(training.embedding @ values + offset)
-        return log_loss(scores, training.label) + penalty * scale * float((values**2).sum()) / 2
+        return log_loss(scores, training.label) + float(penalty * scale * (values**2).sum()) / 2
 
     least, random = loss(weights, bias), np.random.default_rng(2)
     for _ in range(50):
