@@ -5,11 +5,12 @@ import azure.functions as func
 
 from activities.close_job import blueprint as close_job
 from activities.plan_job import blueprint as plan_job
+from activities.plan_look import blueprint as plan_look
 from activities.score_segment import blueprint as score_segment
 from activities.write_cut import blueprint as write_cut
 from orchestrator.blueprint import blueprint as orchestrators
 from orchestrator.http_api import blueprint as http_api
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
-for blueprint in (http_api, orchestrators, plan_job, score_segment, write_cut, close_job):
+for blueprint in (http_api, orchestrators, plan_job, plan_look, score_segment, write_cut, close_job):
     app.register_functions(blueprint)

@@ -1,4 +1,4 @@
-"""Activity: score one unit of a job, a segment of the picture or the sound."""
+"""Activity: score one unit of a job: a segment or a span of the picture, the sound, or a sweep."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import azure.durable_functions as df
 
 from activities.outcome import outcome
 from shared.names import SCORE_SEGMENT
-from shared.steps import run_score
+from shared.scoring import run_score
 
 blueprint = df.Blueprint()
 

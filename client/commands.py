@@ -116,6 +116,8 @@ def submit(
     name: Annotated[Text, _option("TEXT", "The clip's name in the timelines.")] = None,
     profile: Annotated[Text, _option("NAME", "What is spotted, and how.")] = None,
     model: Annotated[Many, _option("NAME", "Run only this model; may be repeated.")] = None,
+    extra_model: Annotated[Many, _option("NAME", "Run this one as well; may be repeated.")] = None,
+    exhaustive: Annotated[bool, typer.Option("--exhaustive", help="Every model on everything.")] = False,
     segment_s: Annotated[int | None, _option("SECONDS", "Length of a segment.")] = None,
     title: Annotated[Text, _option("TEXT", "Title of the timeline.")] = None,
     pre_roll_s: Annotated[Text, _option("SECONDS", "Kept before an event.")] = None,
@@ -143,6 +145,8 @@ def submit(
             "name": name or (None if is_url(video) else Path(video).name),
             "profile": profile,
             "models": model,
+            "extra_models": extra_model,
+            "exhaustive": exhaustive or None,
             "segment_s": segment_s,
         },
         {

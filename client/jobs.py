@@ -75,7 +75,7 @@ def wait_for(api: Api, job: str) -> JobStatus:
     require_completed(status)
     if RESULT_FILE in status.links:
         result = parse_result(api.read(job, RESULT_FILE))
-        for line in (*view.gap_lines(result), *view.no_edit_lines(result)):
+        for line in (*view.cascade_lines(result), *view.gap_lines(result), *view.no_edit_lines(result)):
             view.say(line)
     return status
 

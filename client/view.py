@@ -58,10 +58,10 @@ def duration(seconds: float) -> str:
 
 
 def describe(progress: Progress) -> tuple[str, str, str]:
-    """(segments, speed, ETA) in words; an empty string for what is not known yet."""
+    """(units, speed, ETA) in words; an empty string for what is not known yet."""
     factor, eta_s = progress.realtime_factor, progress.eta_s
     return (
-        f"{progress.done}/{progress.total} segments" if progress.total else "",
+        f"{progress.done}/{progress.total} units" if progress.total else "",
         f"{factor:.1f}x real time" if factor is not None else "",
         f"ETA {duration(eta_s)}" if eta_s is not None else "",
     )
@@ -88,18 +88,18 @@ def _as_lines(statuses: Iterable[JobStatus]) -> Iterator[JobStatus]:
 
 
 def _as_bar(statuses: Iterable[JobStatus], console: Console) -> Iterator[JobStatus]:
-    columns = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("segments", "speed", "eta")]
+    columns = [TextColumn(f"{{task.fields[{name}]}}", markup=False) for name in ("units", "speed", "eta")]
     with Bar(TextColumn("{task.description}", markup=False), BarColumn(), *columns, console=console) as bar:
-        task = bar.add_task("", total=None, segments="", speed="", eta="")
+        task = bar.add_task("", total=None, units="", speed="", eta="")
         for status in statuses:
-            segments, speed, eta = describe(status.progress)
+            units, speed, eta = describe(status.progress)
             bar.update(
                 task,
                 description=f"{status.state.value:<9}",
                 # No total yet: the bar pulses.
                 total=status.progress.total or None,
                 completed=status.progress.done,
-                segments=segments,
+                units=units,
                 speed=speed,
                 eta="" if status.state.ended else eta,
             )
@@ -143,6 +143,22 @@ def gap_lines(result: Result) -> list[str]:
         f"no {', '.join(gap.models)} ({gap.code})"
         for gap in result.gaps
     ]
+
+
+def cascade_lines(result: Result) -> list[str]:
+    """One line on what a cascade looked at and may have missed; none for an exhaustive job."""
+    found = result.cascade
+    if found is None:
+        return []
+    audit, whole = found.audit, result.video.duration_frames
+    seconds, share = float(found.looked_frames / result.video.rate), found.looked_frames / max(1, whole)
+    checked = (
+        f"{audit.hits} of {audit.spans} spans drawn at random from the rest held an event "
+        f"(at most {audit.high:.0%} do)"
+        if audit.spans
+        else "the rest was too short to check at random"
+    )
+    return [f"cascade looked at {seconds:.0f} s ({share:.0%}); {checked}"]
 
 
 def no_edit_lines(result: Result) -> list[str]:

@@ -1,4 +1,7 @@
-"""The orchestration as pure generators: plan -> waves of scoring -> cut.
+"""The orchestration as pure generators: plan -> score -> look -> score -> cut.
+
+Two fan-outs: a cascade sweeps, and then looks at what the sweep proposed; an exhaustive job has the
+first only.
 
 Replayed many times, so: no clock, no environment, no random numbers, no I/O. Only references
 cross into history. Fan-outs are fixed waves of task_all; above names.MAX_FAN_OUT units they go
@@ -40,16 +43,19 @@ def run_job(context: DurableOrchestrationContext) -> Flow:
     if not plan["ok"]:
         return (yield from _fail(context, job, plan["error"]))
 
-    status = {
-        "total": plan["units"],
-        "media_s": plan["media_s"],
-        "since": context.current_utc_datetime.isoformat(),
-    }
+    first = plan["units"]
+    status = _status(context, plan, first)
     context.set_custom_status({"state": State.SCORING.value, **status})
-    if plan["units"] <= names.MAX_FAN_OUT:
-        failed = yield from _score(context, job, range(plan["units"]))
-    else:
-        failed = yield from _score_in_blocks(context, job, plan)
+    failed = yield from _score(context, job, 0, first)
+
+    look = yield from _insist(context, names.PLAN_LOOK, {"job": job, "failed": failed})
+    if not look["ok"]:
+        return (yield from _fail(context, job, look["error"]))
+    if look["units"]:
+        end = first + look["units"]
+        status = {**_status(context, plan, end), "before": first}
+        context.set_custom_status({"state": State.SCORING.value, **status})
+        failed = _merged([failed, (yield from _score(context, job, first, end))])
 
     context.set_custom_status({"state": State.CUTTING.value, **status})
     cut = yield from _insist(context, names.WRITE_CUT, {"job": job, "failed": failed})
@@ -59,13 +65,25 @@ def run_job(context: DurableOrchestrationContext) -> Flow:
     return {"state": cut["state"]}
 
 
+def _status(context: DurableOrchestrationContext, plan: dict[str, Any], total: int) -> dict[str, Any]:
+    """What progress is computed from: units in all, and since when this fan-out runs."""
+    return {"total": total, "media_s": plan["media_s"], "since": context.current_utc_datetime.isoformat()}
+
+
 def score_block(context: DurableOrchestrationContext) -> Flow:
     """Sub-orchestrator: the units [first, end) of a job. Output: what failed in them."""
     task = context.get_input()
-    return (yield from _score(context, task["job"], range(task["first"], task["end"])))
+    return (yield from _score_units(context, task["job"], range(task["first"], task["end"])))
 
 
-def _score(context: DurableOrchestrationContext, job: str, units: Sequence[int]) -> Flow:
+def _score(context: DurableOrchestrationContext, job: str, first: int, end: int) -> Flow:
+    """One fan-out: the units [first, end), in blocks where they are many. Output: what failed."""
+    if blocks := names.blocks(first, end):
+        return (yield from _score_blocks(context, job, blocks))
+    return (yield from _score_units(context, job, range(first, end)))
+
+
+def _score_units(context: DurableOrchestrationContext, job: str, units: Sequence[int]) -> Flow:
     """Waves of score_segment: those that fail with a retryable error go into the next wave."""
     failed: Failed = {}
     for wave in range(WAVES):
@@ -85,24 +103,31 @@ def _score(context: DurableOrchestrationContext, job: str, units: Sequence[int])
     return failed
 
 
-def _score_in_blocks(context: DurableOrchestrationContext, job: str, plan: dict[str, Any]) -> Flow:
-    """One wave of sub-orchestrations, each of names.BLOCK units; they retry by themselves."""
-    units = plan["units"]
-    blocks = [range(first, min(first + names.BLOCK, units)) for first in range(0, units, names.BLOCK)]
-    ids = names.block_ids(job, units)
+def _score_blocks(context: DurableOrchestrationContext, job: str, blocks: Sequence[range]) -> Flow:
+    """One wave of sub-orchestrations; they retry by themselves."""
     tasks = [
         context.call_sub_orchestrator(
-            names.SCORE_BLOCK, {"job": job, "first": block.start, "end": block.stop}, instance_id
+            names.SCORE_BLOCK,
+            {"job": job, "first": block.start, "end": block.stop},
+            names.block_id(job, block),
         )
-        for block, instance_id in zip(blocks, ids, strict=True)
+        for block in blocks
     ]
     answers = yield from _all(context, tasks)
-    failed: Failed = {}
-    for block, answer in zip(blocks, answers, strict=True):
-        given_up = {_LOST["code"]: list(block)} if answer is _LOST_ANSWER else answer
-        for code, some in given_up.items():
-            failed.setdefault(code, []).extend(some)
-    return failed
+    return _merged(
+        [
+            {_LOST["code"]: list(block)} if answer is _LOST_ANSWER else answer
+            for block, answer in zip(blocks, answers, strict=True)
+        ]
+    )
+
+
+def _merged(several: Sequence[Failed]) -> Failed:
+    merged: Failed = {}
+    for failed in several:
+        for code, units in failed.items():
+            merged.setdefault(code, []).extend(units)
+    return merged
 
 
 _LOST_ANSWER: dict[str, Any] = {"ok": False, "error": _LOST}

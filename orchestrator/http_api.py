@@ -161,9 +161,9 @@ async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
 @_problems_as_json
 async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     stored = await _request(req.route_params["id"])
-    end, by_this_call = await _in_thread(lambda settings, store: jobs.cancel(store, stored))
+    _, by_this_call = await _in_thread(lambda settings, store: jobs.cancel(store, stored))
     if by_this_call:
-        for instance in [stored.run, *names.block_ids(stored.run, end.total)]:
+        for instance in await _in_thread(lambda settings, store: jobs.instances(store, stored.run)):
             live = await _live(client, instance)
             if live is not None and not live.over:
                 await client.terminate(instance, "cancelled")

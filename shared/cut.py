@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import PurePosixPath
+from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from shared import names
 from shared.contracts import (
+    CascadeResult,
     EndRecord,
+    Event,
     Gap,
+    Look,
     Plan,
     Result,
     StageTiming,
@@ -25,13 +28,13 @@ from shared.contracts import (
 from shared.edits import cut_settings, make_edits
 from shared.errors import SegmentFailed
 from shared.profiles import load_profile
+from shared.proposals import audit_of
 from shared.settings import Settings
 from shared.spotting import shot_changes, spot
-from shared.steps import close_job, load_plan, load_request, metered
+from shared.steps import close_job, load_look, load_plan, load_request, load_summary, load_tracks, metered
 from shared.storage import BlobStore
 from shared.timecode import frame_to_timecode, start_of_timeline
 from shared.timelines import FORMATS, write_timeline
-from shared.tracks import Track, from_npz, stitch
 
 
 def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int, str]) -> EndRecord:
@@ -40,11 +43,12 @@ def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int,
     failed: unit -> error code of the units that were given up. They, and models that were
     refused, become declared gaps. Raises SegmentFailed where nothing of the picture was scored.
     """
-    stored, plan = load_request(store, job), load_plan(store, job)
+    stored, plan, look = load_request(store, job), load_plan(store, job), load_look(store, job)
     with metered() as meter:
-        summaries = _summaries(store, plan, failed)
-        tracks = _tracks(store, summaries)
-        result = _result(settings, stored, plan, summaries, failed, tracks)
+        # Where a sweep failed, all it would have scored was scored in segments.
+        units = look.units if plan.cascade and not look.cascade else plan.units + look.units
+        summaries = {u.index: load_summary(store, job, u.index) for u in units if u.index not in failed}
+        result = _result(settings, store, stored, plan, look, units, summaries, failed)
     spent = StageTiming(cpu_s=meter.cpu_s, wall_s=meter.wall_s, bytes_read=0)
     timing = result.timing.model_copy(update={"stages": {**result.timing.stages, "cut": spent}})
     result = result.model_copy(update={"timing": timing})
@@ -56,43 +60,29 @@ def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int,
     return close_job(store, job, result.state, files=files)
 
 
-def _summaries(store: BlobStore, plan: Plan, failed: Mapping[int, str]) -> dict[int, UnitSummary]:
-    return {
-        unit.index: UnitSummary.model_validate_json(store.get(names.summary_path(plan.job, unit.index)))
-        for unit in plan.units
-        if unit.index not in failed
-    }
-
-
-def _tracks(store: BlobStore, summaries: Mapping[int, UnitSummary]) -> dict[str, Track]:
-    parts: dict[str, list[Track]] = defaultdict(list)
-    for summary in summaries.values():
-        for model, key in summary.scores.items():
-            parts[model].append(from_npz(store.get(names.score_path(key))))
-    return {model: stitch(tracks) for model, tracks in sorted(parts.items())}
-
-
 def _result(
     settings: Settings,
+    store: BlobStore,
     stored: StoredRequest,
     plan: Plan,
+    look: Look,
+    units: Sequence[Unit],
     summaries: Mapping[int, UnitSummary],
     failed: Mapping[int, str],
-    tracks: Mapping[str, Track],
 ) -> Result:
     request, info, rate = stored.request, plan.video, plan.video.rate
-    pictures = [
-        summaries[unit.index] for unit in plan.units if unit.kind == "video" and unit.index in summaries
-    ]
-    if not pictures:
+    facts = [summaries[u.index].facts for u in units if u.kind != "audio" and u.index in summaries]
+    if not facts:
         raise SegmentFailed("No segment of the picture could be scored.")
-    last_frames = [summary.facts.last_frame for summary in pictures if summary.facts.last_frame is not None]
-    duration = max(last_frames, default=-1) + 1
-    if any(unit.kind == "video" and unit.index in failed for unit in plan.units):
+    duration = max((f.last_frame for f in facts if f.last_frame is not None), default=-1) + 1
+    if not look.cascade and any(u.kind == "video" and u.index in failed for u in units):
         duration = max(duration, info.planned_frames)  # what was not decoded still counts
+    tracks = load_tracks(store, summaries.values())
     profile = load_profile(settings.models_dir, plan.profile)
-    events = spot(profile, tracks, rate, duration, request.cut.thresholds)
-    gaps = _gaps(plan.units, summaries, failed, duration)
+    looked = look.spans if look.cascade else None
+    events = spot(profile, tracks, rate, duration, request.cut.thresholds, looked, look.models)
+    silent = [rule.label for rule in profile.rules if not rule.edit]
+    gaps = _gaps(plan, units, summaries, failed, duration)
     start_frame, drop_frame = start_of_timeline(rate, info.start_timecode)
     width, height = info.display_size
     name = request.name or video_name(request.video)
@@ -108,7 +98,7 @@ def _result(
             container=info.container,
             codec=info.codec,
             rate=rate,
-            frames_decoded=sum(summary.facts.frames for summary in pictures),
+            frames_decoded=sum(f.frames for f in facts),
             duration_frames=duration,
             duration_s=Fraction(duration) / rate,
             start_timecode=frame_to_timecode(start_frame, rate, drop_frame),
@@ -116,15 +106,25 @@ def _result(
             display_width=width,
             display_height=height,
             audio=info.audio_stream is not None,
-            decode_errors=sum(summary.facts.decode_errors for summary in pictures),
+            decode_errors=sum(f.decode_errors for f in facts),
         ),
         profile=plan.profile,
         models=plan.models,
         events=events,
-        edits=make_edits(events, cut_settings(profile.cut, request.cut), rate, duration),
+        edits=make_edits(events, cut_settings(profile.cut, request.cut), rate, duration, silent),
         shot_changes=shot_changes(profile.shots, tracks, rate, duration),
+        cascade=_cascade(look, events, rate, duration) if look.cascade else None,
         gaps=gaps,
-        timing=_timing(plan, summaries),
+        timing=_timing(plan, look, summaries),
+    )
+
+
+def _cascade(look: Look, events: Sequence[Event], rate: Fraction, duration: int) -> CascadeResult:
+    return CascadeResult(
+        proposed_frames=look.proposed_frames,
+        looked_frames=sum(span.end_frame - span.start_frame for span in look.spans),
+        spans=look.spans,
+        audit=audit_of(events, look.spans, look.proposed_frames, duration, look.seed),
     )
 
 
@@ -134,56 +134,53 @@ def video_name(url: str) -> str:
 
 
 def _gaps(
-    units: Sequence[Unit], summaries: Mapping[int, UnitSummary], failed: Mapping[int, str], duration: int
+    plan: Plan,
+    units: Sequence[Unit],
+    summaries: Mapping[int, UnitSummary],
+    failed: Mapping[int, str],
+    duration: int,
 ) -> tuple[Gap, ...]:
-    """What was not scored: whole units that failed, and models that were refused in a unit."""
+    """What was not scored: whole units that failed, models that were refused in a unit, sound that ends."""
     gaps = []
     for unit in units:
         end = duration if unit.end_frame is None else min(unit.end_frame, duration)
-        codes: dict[str, list[str]] = defaultdict(list)
+        missing: list[tuple[int, str, Sequence[str]]] = []
         if unit.index in failed:
-            codes[failed[unit.index]].extend(unit.models)
-        elif refused := summaries[unit.index].refused:
-            codes["model_refused"].extend(sorted(refused))
-        for code, models in codes.items():
-            if unit.start_frame < end:
-                gaps.append(
-                    Gap(
-                        start_frame=unit.start_frame,
-                        end_frame=end,
-                        kind=unit.kind,
-                        models=tuple(models),
-                        code=code,
-                    )
-                )
-        if (
-            unit.kind == "audio"
-            and unit.index not in failed
-            and (lost := _unheard(summaries[unit.index], end))
-        ):
-            gaps.append(
-                Gap(start_frame=lost, end_frame=end, kind="audio", models=unit.models, code="damaged")
-            )
+            missing.append((unit.start_frame, failed[unit.index], unit.models))
+        else:
+            summary = summaries[unit.index]
+            if summary.refused:
+                missing.append((unit.start_frame, "model_refused", sorted(summary.refused)))
+            if summary.facts.sound_errors:
+                heard = -1 if summary.facts.heard_frame is None else summary.facts.heard_frame
+                missing.append((heard + 1, "damaged", plan.sound))
+        for start, code, models in missing:
+            if start < end:
+                kind: Literal["audio", "video"] = "audio" if set(models) <= set(plan.sound) else "video"
+                gaps.append(Gap(start_frame=start, end_frame=end, kind=kind, models=tuple(models), code=code))
     return tuple(gaps)
 
 
-def _unheard(summary: UnitSummary, duration: int) -> int | None:
-    """Where sound that did not decode to its end ends, if that is before the picture's."""
-    heard = 0 if summary.facts.last_frame is None else summary.facts.last_frame + 1
-    return heard if summary.facts.decode_errors and heard < duration else None
+def _timing(plan: Plan, look: Look, summaries: Mapping[int, UnitSummary]) -> Timing:
+    def spent(scored: Sequence[UnitSummary]) -> StageTiming:
+        return StageTiming(
+            cpu_s=sum(summary.cpu_s for summary in scored),
+            wall_s=sum(summary.wall_s for summary in scored),
+            bytes_read=sum(summary.bytes_read for summary in scored),
+        )
 
-
-def _timing(plan: Plan, summaries: Mapping[int, UnitSummary]) -> Timing:
-    scored = summaries.values()
+    first = [summary for summary in summaries.values() if summary.unit < len(plan.units)]
+    second = [summary for summary in summaries.values() if summary.unit >= len(plan.units)]
     return Timing(
         stages={
-            "plan": StageTiming(cpu_s=plan.cpu_s, wall_s=plan.wall_s, bytes_read=plan.bytes_read),
-            "score": StageTiming(
-                cpu_s=sum(summary.cpu_s for summary in scored),
-                wall_s=sum(summary.wall_s for summary in scored),
-                bytes_read=sum(summary.bytes_read for summary in scored),
+            "plan": StageTiming(
+                cpu_s=plan.cpu_s + look.cpu_s,
+                wall_s=plan.wall_s + look.wall_s,
+                bytes_read=plan.bytes_read,
             ),
+            "sweep" if plan.cascade else "score": spent(first),
+            **({"look": spent(second)} if second else {}),
         },
-        units_cached=sum(summary.cached for summary in scored),
-        units_scored=sum(not summary.cached for summary in scored),
+        units_cached=sum(summary.cached for summary in summaries.values()),
+        units_scored=sum(not summary.cached for summary in summaries.values()),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import floor
@@ -22,14 +22,18 @@ def seconds_to_frames(seconds: Decimal, rate: Fraction) -> int:
 
 
 def make_edits(
-    events: Sequence[Event], cut: CutDefaults, rate: Fraction, duration_frames: int
+    events: Sequence[Event],
+    cut: CutDefaults,
+    rate: Fraction,
+    duration_frames: int,
+    silent: Collection[str] = (),
 ) -> tuple[Edit, ...]:
     """Numbered edits, in order of the source, half-open, inside [0, duration_frames).
 
     An event wants [start_frame - pre_roll, end_frame + post_roll), clamped to the source. Wants
     that overlap, or lie no further apart than merge_gap, become one edit: so any two edits are
-    more than merge_gap apart, and every event is in exactly one. `events` need not be in
-    order, but each must lie inside the source (spot sees to that).
+    more than merge_gap apart, and every event is in exactly one, but for those whose label is silent.
+    `events` need not be in order, but each must lie inside the source (spot sees to that).
     """
     before, after, gap = (
         seconds_to_frames(seconds, rate) for seconds in (cut.pre_roll_s, cut.post_roll_s, cut.merge_gap_s)
@@ -37,6 +41,7 @@ def make_edits(
     wants = sorted(
         (max(0, event.start_frame - before), min(duration_frames, event.end_frame + after), index)
         for index, event in enumerate(events)
+        if event.label not in silent
     )
     spans: list[tuple[int, int, list[int]]] = []
     for start, end, index in wants:

@@ -86,6 +86,17 @@ def _load(folder: Path, manifest: ModelManifest, threads: int) -> Model:
     return model
 
 
+def grid_of(manifest: ModelManifest, rate: Fraction) -> Grid:
+    """Where the windows lie on a timeline of `rate` frames per second (used by "native" models).
+
+    Raises ValueError for a head, whose windows are those of its source.
+    """
+    own = manifest.rate
+    if own == "source":
+        raise ValueError(f"{manifest.name} has the grid of {manifest.source}")
+    return Grid(rate if own == "native" else own, manifest.window, manifest.stride, manifest.anchor)
+
+
 class Model:
     """An ONNX graph on the CPU in fp32, and the pre-processing its manifest asks for.
 
@@ -112,19 +123,7 @@ class Model:
         self._check_signature()
 
     def grid(self, rate: Fraction) -> Grid:
-        """Where the windows lie on a timeline of `rate` frames per second (used by "native" models).
-
-        Raises ValueError for a head, whose windows are those of its source.
-        """
-        own = self.manifest.rate
-        if own == "source":
-            raise ValueError(f"{self.manifest.name} has the grid of {self.manifest.source}")
-        return Grid(
-            rate if own == "native" else own,
-            self.manifest.window,
-            self.manifest.stride,
-            self.manifest.anchor,
-        )
+        return grid_of(self.manifest, rate)
 
     def score(self, windows: Windows, first: int = 0) -> Scores:
         """Scores alone of what `see` sees."""

@@ -12,7 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared import names
-from shared.contracts import EndRecord, ErrorBody, JobRequest, JobStatus, Progress, State, StoredRequest
+from shared.contracts import EndRecord, ErrorBody, JobRequest, JobStatus, Plan, Progress, State, StoredRequest
 from shared.errors import (
     FileNotReady,
     IdempotencyConflict,
@@ -21,9 +21,8 @@ from shared.errors import (
     UnknownField,
     VideoTooLarge,
 )
-from shared.profiles import load_profile
 from shared.settings import Settings
-from shared.steps import chosen_models, close_job, find_secret
+from shared.steps import choose, close_job, find_look, find_secret
 from shared.storage import BlobStore, look_up, open_source, parse_source, split_secret
 from shared.timelines import FORMATS
 
@@ -78,8 +77,7 @@ def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: s
     request = parse_request(body)
     _, sas = split_secret(request.video)
     source = parse_source(request.video, settings)
-    chosen_models(settings, request)
-    profile = load_profile(settings.models_dir, request.profile)
+    profile = choose(settings, request).profile
     if unknown := sorted(set(request.cut.thresholds) - {rule.label for rule in profile.rules}):
         message = f"the profile {profile.name} has no label {', '.join(unknown)}"
         raise InvalidFields(f"cut.thresholds: {message}.", ({"field": "cut.thresholds", "message": message},))
@@ -231,20 +229,34 @@ def _ended(end: EndRecord, store: BlobStore, run: str) -> Progress:
 
 def _running(store: BlobStore, run: str, custom: Mapping[str, Any], now: datetime) -> Progress:
     """Counts the units' summaries, which say more than the orchestrator: it only sees whole waves."""
-    total = int(custom.get("total", 0))
+    total, before = int(custom.get("total", 0)), int(custom.get("before", 0))
     done = min(total, sum(1 for _ in store.list(names.summaries_path(run)))) if total else 0
     elapsed_s = 0.0
     if since := custom.get("since"):
         elapsed_s = (now - datetime.fromisoformat(since)).total_seconds()
     fraction = done / total if total else 0.0
-    known = done > 0 and elapsed_s > 0
+    lately = done - before  # units of the fan-out that began at `since`
+    known = lately > 0 and elapsed_s > 0
     return Progress(
         done=done,
         total=total,
         fraction=fraction,
-        eta_s=round(elapsed_s * (total - done) / done, 1) if known else None,
-        realtime_factor=round(float(custom.get("media_s", 0)) * fraction / elapsed_s, 2) if known else None,
+        eta_s=round(elapsed_s * (total - done) / lately, 1) if known else None,
+        realtime_factor=round(float(custom.get("media_s", 0)) * lately / total / elapsed_s, 2)
+        if known
+        else None,
     )
+
+
+def instances(store: BlobStore, run: str) -> list[str]:
+    """Ids of the durable instances that a run may have: its own, and those of its blocks."""
+    ids = [run]
+    if plan := store.find(names.plan_path(run)):
+        first = len(Plan.model_validate_json(plan).units)
+        look = find_look(store, run)
+        fan_outs = [(0, first)] + ([(first, first + len(look.units))] if look else [])
+        ids += [names.block_id(run, block) for fan_out in fan_outs for block in names.blocks(*fan_out)]
+    return ids
 
 
 def cancel(store: BlobStore, stored: StoredRequest) -> tuple[EndRecord, bool]:

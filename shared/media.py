@@ -7,7 +7,7 @@ a frame at or before its start and dropping what lies outside.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
@@ -19,7 +19,8 @@ import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.container import InputContainer
-from av.stream import Disposition
+from av.packet import Packet
+from av.stream import Disposition, Stream
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
@@ -91,6 +92,39 @@ def open_container(reader: RangeReader) -> Iterator[InputContainer]:
         yield container
 
 
+def demux(
+    container: InputContainer, streams: Sequence[Stream], reader: RangeReader, errors: list[str]
+) -> Iterator[Packet[Stream]]:
+    """Packets of the streams as the file holds them, then an empty one for each, which flushes its decoder.
+
+    Where the file breaks off, the error is added to `errors` and nothing is flushed.
+    Raises storage's own failure.
+    """
+    packets = container.demux(*streams)
+    while True:
+        try:
+            packet = next(packets)
+        except StopIteration:
+            break
+        except (av.FFmpegError, ValueError) as error:
+            errors.append(type(error).__name__)
+            break
+        yield packet
+        if reader.failure:
+            break
+    if reader.failure:
+        raise reader.failure
+
+
+def decoded(packet: Packet[Stream], errors: list[str]) -> list[Any]:
+    """The frames that a packet completes. What does not decode is counted and passed over."""
+    try:
+        return cast(list[Any], packet.decode())
+    except (av.FFmpegError, ValueError) as error:
+        errors.append(type(error).__name__)
+        return []
+
+
 @overload
 def decode(
     container: InputContainer, stream: VideoStream, reader: RangeReader, errors: list[str]
@@ -103,23 +137,8 @@ def decode(
     container: InputContainer, stream: VideoStream | AudioStream, reader: RangeReader, errors: list[str]
 ) -> Iterator[VideoFrame] | Iterator[AudioFrame]:
     """Frames in presentation order. What does not decode is counted and passed over."""
-    packets = container.demux(stream)
-    while True:
-        try:
-            packet = next(packets)
-        except StopIteration:
-            break
-        except (av.FFmpegError, ValueError) as error:
-            errors.append(type(error).__name__)
-            break
-        try:
-            yield from cast(list[Any], packet.decode())
-        except (av.FFmpegError, ValueError) as error:
-            errors.append(type(error).__name__)
-        if reader.failure:
-            break
-    if reader.failure:
-        raise reader.failure
+    for packet in demux(container, (stream,), reader, errors):
+        yield from decoded(packet, errors)
 
 
 def _picture_stream(container: InputContainer) -> VideoStream:
@@ -128,6 +147,13 @@ def _picture_stream(container: InputContainer) -> VideoStream:
             stream.codec_context.thread_count = 1  # one thread per process costs 0.82 of many
             return stream
     raise NoVideoStream("The file has no video stream.")
+
+
+def frame_number(pts: int | None, info: VideoInfo) -> int | None:
+    """The place of a PTS on the video's timeline, 0 for those before it; None where there is no PTS."""
+    if pts is None:
+        return None
+    return max(0, timeline_frame(pts, info.origin_pts, info.time_base, info.rate))
 
 
 def pts_of(frame: VideoFrame) -> int | None:
@@ -192,7 +218,7 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
         return Probe(info, tuple(sorted({on_timeline(key + shift) for key in keys} - {0})))
 
 
-_REORDERED_FRAMES = 16
+REORDERED_FRAMES = 16
 """How many frames a codec may show later than it codes them (H.264 and HEVC: at most 16)."""
 
 
@@ -207,7 +233,7 @@ def _survey(
     """
     reordered = bool(stream.codec_context.has_b_frames)
     backwards = (
-        max(Fraction(2), _REORDERED_FRAMES / rate) / Fraction(stream.time_base or 1) if reordered else 0
+        max(Fraction(2), REORDERED_FRAMES / rate) / Fraction(stream.time_base or 1) if reordered else 0
     )
     highest: int | None = None
     holds = not ("avi" in container.format.name and reordered)

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 JOB = "job"
 SCORE_BLOCK = "score_block"
 PLAN_JOB = "plan_job"
+PLAN_LOOK = "plan_look"
 SCORE_SEGMENT = "score_segment"
 WRITE_CUT = "write_cut"
 CLOSE_JOB = "close_job"
@@ -39,6 +40,10 @@ def request_path(job: str) -> str:
 
 def plan_path(job: str) -> str:
     return f"{JOBS}/{job}/plan.json"
+
+
+def look_path(job: str) -> str:
+    return f"{JOBS}/{job}/look.json"
 
 
 def cancel_path(job: str) -> str:
@@ -83,10 +88,20 @@ def run_id(job: str, attempt: int) -> str:
     return job if attempt == 1 else f"{job}-{attempt}"
 
 
-def block_ids(run: str, units: int) -> list[str]:
-    """Instance ids of the sub-orchestrations of a run of so many units; none up to MAX_FAN_OUT."""
-    blocks = -(-units // BLOCK) if units > MAX_FAN_OUT else 0
-    return [f"{run}-b{block}" for block in range(blocks)]
+def blocks(first: int, end: int) -> list[range]:
+    """The units [first, end) of a fan-out, in blocks of BLOCK; none up to MAX_FAN_OUT units."""
+    if end - first <= MAX_FAN_OUT:
+        return []
+    return [range(start, min(start + BLOCK, end)) for start in range(first, end, BLOCK)]
+
+
+def block_id(run: str, block: range) -> str:
+    """Instance id of the sub-orchestration that scores a block."""
+    return f"{run}-b{block.start}"
+
+
+def embedding_path(key: str) -> str:
+    return f"{SCORES}/{key[:2]}/{key}.embedding.npz"
 
 
 def facts_path(key: str) -> str:

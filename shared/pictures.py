@@ -12,12 +12,12 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
-from av.video.frame import VideoFrame
+from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
-from shared.media import decode, open_container, pts_of, timeline_frame
+from shared.media import decoded, demux, frame_number, open_container, pts_of
 from shared.ranges import RangeReader
 
 Pixels = npt.NDArray[np.uint8]
@@ -31,6 +31,8 @@ class Picture:
 
     frame: int
     """Timeline frame."""
+    key: bool
+    """Whether it is a key frame that a sweep sees too: see is_key."""
     source: VideoFrame = field(repr=False)
     info: VideoInfo = field(repr=False)
 
@@ -74,6 +76,15 @@ class Picture:
         return np.ascontiguousarray(np.rot90(small.to_ndarray(), self.info.rotation // 90))
 
 
+def is_key(source: VideoFrame) -> bool:
+    """Whether a decoded frame is intra-coded and one to start at.
+
+    Codecs that refresh a picture bit by bit call the first of such frames key as well: it is not, since it
+    shows what came before. So a key frame is the same picture wherever decoding began.
+    """
+    return bool(source.key_frame) and source.pict_type == PictureType.I
+
+
 @dataclass
 class Pictures:
     """The pictures of a span, in order; iterate once, then read what was found."""
@@ -85,6 +96,8 @@ class Pictures:
     errors: list[str] = field(default_factory=list)
     ended: bool = False
     """True once the stream has been decoded to its end."""
+    _key_pts: set[int] = field(default_factory=set)
+    """Times of packets that the container calls key, and whose frames have not come yet."""
 
     def __iter__(self) -> Iterator[Picture]:
         """Pictures with ascending timeline frames, from one at or before first_needed to the
@@ -96,7 +109,7 @@ class Pictures:
         with open_container(self.reader) as container:
             last, held = -1, None
             for count, source in enumerate(self._from_start(container)):
-                number = count if self.info.numbering == "count" else self._number(source)
+                number = count if self.info.numbering == "count" else frame_number(pts_of(source), self.info)
                 if number is None or number < last:
                     self.errors.append("TimeStepsBack")
                     continue
@@ -105,22 +118,30 @@ class Pictures:
                 elif held is not None:
                     last = held.frame
                     yield held
-                held = Picture(number, source, self.info)
+                held = Picture(number, self._is_key(source), source, self.info)
             if held is not None:
                 yield held
             self.ended = True
 
-    def _number(self, source: VideoFrame) -> int | None:
-        pts = pts_of(source)
-        if pts is None:
-            return None
-        return max(0, timeline_frame(pts, self.info.origin_pts, self.info.time_base, self.info.rate))
+    def _is_key(self, source: VideoFrame) -> bool:
+        told = source.pts in self._key_pts
+        if source.pts is not None:
+            self._key_pts.discard(source.pts)
+        # Without times there is no sweep to agree with.
+        return is_key(source) and (told or source.pts is None)
+
+    def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
+        self._key_pts.clear()
+        for packet in demux(container, (stream,), self.reader, self.errors):
+            if packet.is_keyframe and packet.pts is not None:
+                self._key_pts.add(packet.pts)
+            yield from decoded(packet, self.errors)
 
     def _from_start(self, container: InputContainer) -> Iterator[VideoFrame]:
         """Frames from one at or before first_needed: seek, look where it landed, go back further."""
         stream = self._stream(container)
         if self.first_needed <= 0 or self.info.numbering == "count":
-            yield from decode(container, stream, self.reader, self.errors)
+            yield from self._decode(container, stream)
             return
         for back_s in _SEEK_BACK_S:
             time_s = self.first_needed / self.info.rate - back_s
@@ -130,16 +151,16 @@ class Pictures:
                 container.seek(self.info.origin_pts + int(time_s / self.info.time_base), stream=stream)
             except (av.FFmpegError, ValueError):
                 continue
-            frames = decode(container, stream, self.reader, self.errors)
+            frames = self._decode(container, stream)
             first = next(frames, None)
-            number = self._number(first) if first is not None else None
+            number = frame_number(pts_of(first), self.info) if first is not None else None
             if first is not None and number is not None and number <= self.first_needed:
                 yield from chain([first], frames)
                 return
             self.errors.clear()  # they belong to a place that was not needed
         # A container that cannot seek is read from its beginning.
         with open_container(self.reader) as fresh:
-            yield from decode(fresh, self._stream(fresh), self.reader, self.errors)
+            yield from self._decode(fresh, self._stream(fresh))
 
     def _stream(self, container: InputContainer) -> VideoStream:
         stream = container.streams[self.info.stream]

@@ -198,7 +198,7 @@ def score_head(model: Model, embedding: Track) -> Track:
     Raises ModelRefused where the head does not take an embedding of this size, or gives no finite score.
     """
     values = embedding.scores.astype(np.float32)
-    known = np.isfinite(values).all(axis=1)
+    known = np.asarray(np.isfinite(values).all(axis=1))
     scores = model.score(np.where(known[:, None], values, 0), embedding.first)
     scores[~known] = np.nan
     return Track(embedding.grid, model.manifest.output.labels, embedding.first, scores)

@@ -8,17 +8,18 @@ give the same events.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from shared.contracts import Event, Evidence, LabelRule, Profile, ShotRule, Signal
+from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, ShotRule, Signal
 from shared.signals import Indices, Values, column_of, point_count, signal_values
-from shared.tracks import Track
+from shared.tracks import Grid, Track
 
 DIGITS = 6
 """Scores are rounded before they are compared, so what is printed is what was decided."""
@@ -30,6 +31,14 @@ class Fused(NamedTuple):
     score: Values
     support: Values
     """Share of the rule's positive weight that is present, 0 to 1."""
+
+
+class Told(NamedTuple):
+    """A signal on the grid, and where a cascade did not look: NaN in values."""
+
+    signal: Signal
+    values: Values
+    unseen: npt.NDArray[np.bool_]
 
 
 class Run(NamedTuple):
@@ -46,20 +55,31 @@ def spot(
     rate: Fraction,
     duration_frames: int,
     thresholds: Mapping[str, float],
+    looked: Sequence[LookedSpan] | None = None,
+    looks: Collection[str] = (),
 ) -> tuple[Event, ...]:
     """The events of every rule, ordered by anchor, then label.
 
     tracks: by model name; a model that is not there drops out. rate: frames per second.
-    thresholds: by label, instead of the rule's own. Every event has
+    thresholds: by label, instead of the rule's own. looked: where the models `looks` of a cascade saw the
+    picture, None for an exhaustive job. Where they did not see all that a signal needs, a rule counts
+    what they might have said against itself, so that an event stands there only if the others decide it.
+    Every event has
     0 <= start_frame <= anchor_frame < end_frame <= duration_frames.
     Raises ModelRefused where a track lacks the label that a signal reads.
     """
     points = point_count(duration_frames, rate, profile.grid)
-    signals = [
-        (signal, signal_values(signal, tracks[signal.model], profile.grid, points))
-        for signal in profile.signals
-        if signal.model in tracks
-    ]
+    cuts = shot_changes(profile.shots, tracks, rate, duration_frames)
+    signals = []
+    for signal in profile.signals:
+        if signal.model in tracks:
+            track = tracks[signal.model]
+            whole = _whole_shots(track, cuts, rate) if signal.whole_shots else track
+            values = signal_values(signal, whole, profile.grid, points)
+            unseen = np.zeros(points, bool)
+            if looked is not None and signal.model in looks:
+                unseen = _unseen(signal, track.grid, looked, profile.grid, rate, duration_frames, points)
+            signals.append(Told(signal, np.where(unseen, np.nan, values), unseen))
     events = [
         event
         for rule in profile.rules
@@ -68,18 +88,64 @@ def spot(
     return tuple(sorted(events, key=lambda event: (event.anchor_frame, event.label)))
 
 
+def reach_s(signal: Signal, grid: Grid, points: Fraction) -> Fraction:
+    """How far around a point its value needs the picture: smoothing, the point's cell, and a window."""
+    hop_s, window_s = grid.stride / grid.rate, grid.window / grid.rate
+    return Fraction(signal.smooth_s) / 2 + max(1 / points, hop_s) / 2 + window_s
+
+
+def _unseen(
+    signal: Signal,
+    grid: Grid,
+    looked: Sequence[LookedSpan],
+    points_per_s: Fraction,
+    rate: Fraction,
+    duration_frames: int,
+    points: int,
+) -> npt.NDArray[np.bool_]:
+    """Points of which no looked span holds all that the signal needs."""
+    reach = reach_s(signal, grid, points_per_s)
+    unseen = np.ones(points, bool)
+    for span in looked:
+        start = 0 if span.start_frame == 0 else ceil((span.start_frame / rate + reach) * points_per_s)
+        end = points
+        if span.end_frame < duration_frames:
+            end = floor((span.end_frame / rate - reach) * points_per_s) + 1
+        unseen[start : max(start, end)] = False
+    return unseen
+
+
+def _whole_shots(track: Track, cuts: Sequence[int], rate: Fraction) -> Track:
+    """The track without the windows that hold a shot change: neither shot is seen whole in them."""
+    grid, scores = track.grid, track.scores.copy()
+    for cut in cuts:
+        # Samples before and at the cut: j * stride < cut * r / R <= j * stride + window - 1.
+        at = cut * grid.rate / rate
+        first = max(ceil((at - grid.window + 1) / grid.stride), track.first)
+        end = min(ceil(at / grid.stride), track.end)
+        if first < end:
+            scores[first - track.first : end - track.first] = np.nan
+    return Track(grid, track.labels, track.first, scores)
+
+
 def _spot_rule(
     rule: LabelRule,
-    signals: list[tuple[Signal, Values]],
+    signals: list[Told],
     grid: Fraction,
     rate: Fraction,
     duration_frames: int,
     thresholds: Mapping[str, float],
 ) -> list[Event]:
-    heard = [(signal, values) for signal, values in signals if rule.weights.get(signal.name)]
-    if not heard:
+    told = [one for one in signals if rule.weights.get(one.signal.name)]
+    if not told:
         return []
-    score, support = fuse(rule, heard)
+    heard = [(one.signal, one.values) for one in told]
+    support = fuse(rule, heard).support
+    worst = [
+        (one.signal, np.where(one.unseen, float(rule.weights[one.signal.name] < 0), one.values))
+        for one in told
+    ]
+    score = fuse(rule, worst).score
     runs = find_runs(score, thresholds.get(rule.label, rule.threshold), rule.release)
     peaks = np.array([run.peak for run in runs], np.int64)
     kept = suppress(peaks, score[peaks], _points(rule.min_gap_s, grid))

@@ -12,11 +12,13 @@ FLOORS = {
     0: ("shared.errors", "shared.names", "shared.redact"),
     1: ("shared.contracts", "shared.settings"),
     2: (
-        "shared.edits", "shared.edl", "shared.inference", "shared.plan", "shared.profiles", "shared.ranges",
-        "shared.signals", "shared.spotting", "shared.timecode", "shared.timelines", "shared.tracks",
+        "shared.edits", "shared.edl", "shared.inference", "shared.plan", "shared.profiles",
+        "shared.proposals", "shared.ranges", "shared.signals", "shared.spotting",
+        "shared.timecode", "shared.timelines", "shared.tracks",
     ),
-    3: ("shared.media", "shared.pictures", "shared.scorer", "shared.sound", "shared.storage"),
-    4: ("shared.cut", "shared.jobs", "shared.steps"),
+    3: ("shared.media", "shared.pictures", "shared.scorer", "shared.sound", "shared.storage",
+        "shared.sweep"),
+    4: ("shared.cut", "shared.jobs", "shared.scoring", "shared.steps"),
     5: ("activities", "orchestrator"),
     6: ("function_app",),
 }  # fmt: skip

@@ -171,8 +171,6 @@ class Signal(Contract):
     high: float
     whole_shots: bool = False
     """Leave out windows that hold a shot change: half of one shot and half of another look like neither."""
-    hold_s: Seconds = Decimal(0)
-    """Then each point takes the highest value of the last hold_s seconds: "not long ago"."""
 
 
 class LabelRule(Contract):
@@ -207,8 +205,6 @@ class Cascade(Contract):
     """Of the video's length, at most so much is looked at, the most promising first ..."""
     least_s: Seconds
     """... but at least so many seconds, where so many are proposed."""
-    most_span_s: Seconds
-    """A proposal is looked at no further than half of this to either side of its best point."""
     audit_spans: Annotated[int, Field(ge=0, le=100)]
     """How many spans that nothing proposed are looked at all the same, drawn at random."""
     audit_span_s: Seconds

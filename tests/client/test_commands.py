@@ -86,7 +86,7 @@ def test_the_key_comes_from_the_environment_and_is_not_shown(
 def test_watch_ends_well_with_a_completed_job(service: Service) -> None:
     done = run("watch", JOB)
     assert 0 == done.exit_code
-    expected = ["Queued", "Scoring, 1/3 segments, 8.2x real time, ETA 0:02:40"]
+    expected = ["Queued", "Scoring, 1/3 units, 8.2x real time, ETA 0:02:40"]
     assert expected == done.stdout.splitlines()[:2]
     assert "Completed" == done.stdout.splitlines()[-1]
 
@@ -161,7 +161,7 @@ def test_on_a_terminal_watch_draws_a_bar(service: Service) -> None:
             os.close(ours)
     assert 0 == watcher.returncode
     assert "━" in shown.decode()
-    assert "3/3 segments" in shown.decode()
+    assert "3/3 units" in shown.decode()
 
 
 def test_fetch_downloads_every_file(service: Service, tmp_path: Path) -> None:

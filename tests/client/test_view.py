@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from client import view
-from shared.contracts import JobStatus, Progress, State
+from shared.contracts import Audit, CascadeResult, JobStatus, LookedSpan, Progress, State
 from tests.client.results import a_result
 
 SECRET = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/", min_size=12).map(lambda text: f"Zz{text}=")
@@ -82,7 +82,7 @@ JOB = a_job((State.QUEUED, 0, 0), (State.QUEUED, 0, 0), (State.SCORING, 0, 40), 
 def test_without_a_terminal_each_change_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     console = Console(file=io.StringIO())
     assert JOB[-1] == view.follow(JOB, console)
-    expected = ["Queued", "Scoring, 0/40 segments", "Scoring, 12/40 segments, 8.2x real time, ETA 0:01:20"]
+    expected = ["Queued", "Scoring, 0/40 units", "Scoring, 12/40 units, 8.2x real time, ETA 0:01:20"]
     assert expected == capsys.readouterr().out.splitlines()
 
 
@@ -92,14 +92,14 @@ def test_on_a_terminal_a_bar_shows_segments_speed_and_eta() -> None:
     assert JOB[-1] == view.follow(iter(JOB), console)
     plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", out.getvalue())
     last = plain.rstrip().splitlines()[-1]
-    assert re.search(r"Scoring +\S*━+\S* 12/40 segments 8\.2x real time ETA 0:01:20", last), last
+    assert re.search(r"Scoring +\S*━+\S* 12/40 units 8\.2x real time ETA 0:01:20", last), last
 
 
 def test_an_ended_job_has_no_eta_left_on_the_bar() -> None:
     out = io.StringIO()
     view.follow(a_job((State.COMPLETED, 40, 40)), Console(file=out, force_terminal=True, width=100))
     assert "ETA" not in out.getvalue()
-    assert "40/40 segments" in out.getvalue()
+    assert "40/40 units" in out.getvalue()
 
 
 def test_a_gap_is_told_in_the_timecode_of_the_source() -> None:
@@ -111,3 +111,17 @@ def test_a_gap_is_told_in_the_timecode_of_the_source() -> None:
 @pytest.mark.parametrize(("seconds", "text"), [(0.0, "0:00:00"), (59.6, "0:01:00"), (3661.0, "1:01:01")])
 def test_a_duration_is_told_in_hours_minutes_and_seconds(seconds: float, text: str) -> None:
     assert text == view.duration(seconds)
+
+
+def test_a_cascade_says_what_it_looked_at_and_what_it_may_have_missed() -> None:
+    spans = (
+        LookedSpan(start_frame=0, end_frame=250, why="proposed"),
+        LookedSpan(start_frame=5000, end_frame=5050, why="audit"),
+    )
+    audit = Audit(seed=1, spans=1, hits=0, low=0.0, high=0.975, missed_low=0.0, missed_high=286.65)
+    found = CascadeResult(proposed_frames=250, looked_frames=300, spans=spans, audit=audit)
+    assert view.cascade_lines(a_result()) == []
+    assert view.cascade_lines(a_result().model_copy(update={"cascade": found})) == [
+        "cascade looked at 12 s (2%); 0 of 1 spans drawn at random from the rest held an event "
+        "(at most 98% do)"
+    ]

@@ -18,16 +18,21 @@ JOB = "m-0123"
 class Service:
     """Answers as the activities would; `trouble` decides what happens to a unit's n-th try."""
 
-    def __init__(self, units: int, trouble: Any = None) -> None:
+    def __init__(self, units: int, trouble: Any = None, looks: int = 0) -> None:
         self.units = units
+        self.looks = looks
         self.trouble = trouble or (lambda unit, attempt: None)
         self.tries: Counter[int] = Counter()
         self.closed: list[dict[str, Any]] = []
         self.cut: list[dict[str, list[int]]] = []
+        self.swept: list[dict[str, list[int]]] = []
 
     def __call__(self, activity: str, task: Any) -> Any:
         if activity == names.PLAN_JOB:
             return {"ok": True, "job": JOB, "units": self.units, "media_s": 60.0}
+        if activity == names.PLAN_LOOK:
+            self.swept.append(task["failed"])
+            return {"ok": True, "job": JOB, "units": self.looks}
         if activity == names.SCORE_SEGMENT:
             unit = task["unit"]
             self.tries[unit] += 1
@@ -54,7 +59,12 @@ def test_a_job_plans_scores_every_unit_once_and_cuts() -> None:
     service = Service(5)
     replay, output = run(service)
     assert output == {"state": "Completed"}
-    assert [name for name, _ in replay.calls] == [names.PLAN_JOB, *[names.SCORE_SEGMENT] * 5, names.WRITE_CUT]
+    assert [name for name, _ in replay.calls] == [
+        names.PLAN_JOB,
+        *[names.SCORE_SEGMENT] * 5,
+        names.PLAN_LOOK,
+        names.WRITE_CUT,
+    ]
     assert dict.fromkeys(range(5), 1) == dict(service.tries)
     assert [status["state"] for status in replay.custom] == ["Planning", "Scoring", "Cutting", "Completed"]
 
@@ -134,9 +144,31 @@ def test_above_a_hundred_units_sub_orchestrations_share_the_work(units: int, blo
     service = Service(units)
     replay, output = run(service)
     assert output == {"state": "Completed"}
-    assert names.block_ids(JOB, units) == replay.subs
+    assert [names.block_id(JOB, block) for block in names.blocks(0, units)] == replay.subs
     assert blocks == len(replay.subs)
     assert dict.fromkeys(range(units), 1) == dict(service.tries)
+
+
+@pytest.mark.parametrize(("units", "looks", "blocks"), [(1, 40, 0), (1, 101, 3), (101, 150, 6)])
+def test_what_is_found_in_the_first_fan_out_is_scored_in_a_second(
+    units: int, looks: int, blocks: int
+) -> None:
+    service = Service(units, looks=looks)
+    replay, output = run(service)
+    assert output == {"state": "Completed"}
+    assert dict.fromkeys(range(units + looks), 1) == dict(service.tries)
+    assert blocks == len(set(replay.subs))
+    totals = [status["total"] for status in replay.custom if status["state"] == "Scoring"]
+    assert totals == [units, units + looks]
+
+
+def test_failures_of_both_fan_outs_reach_the_cut_and_those_of_the_first_the_look() -> None:
+    trouble = {0: BlobNotFound("gone"), 3: BlobNotFound("gone"), 4: NotAVideo("text")}
+    service = Service(2, lambda unit, attempt: trouble.get(unit), looks=3)
+    _, output = run(service)
+    assert output == {"state": "CompletedWithGaps"}
+    assert service.swept == [{"blob_not_found": [0]}]
+    assert service.cut == [{"blob_not_found": [0, 3], "not_a_video": [4]}]
 
 
 def test_failures_in_blocks_reach_the_cut() -> None:

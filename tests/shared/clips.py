@@ -53,6 +53,7 @@ def make_clip(
     rotation: int = 0,
     options: dict[str, str] | None = None,
     metadata: dict[str, str] | None = None,
+    coder: dict[str, str] | None = None,
 ) -> bytes:
     """A video of numbered pictures. `pts`, in units of time_base, makes it VFR; a tone of 1 kHz
     sounds in [sound_from_s, sound_from_s + sound_s)."""
@@ -69,6 +70,7 @@ def make_clip(
             video.codec_context.options = {
                 "g": str(gop), "bf": str(b_frames), "crf": "18", "preset": "veryfast", "sc_threshold": "0",
             }  # fmt: skip
+        video.codec_context.options |= coder or {}
         if sample_aspect:
             video.codec_context.sample_aspect_ratio = sample_aspect
         if rotation:

@@ -12,14 +12,24 @@ from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_b
 from shared import jobs, names
 from shared.contracts import EndRecord, Result, StoredRequest
 from shared.cut import run_cut
+from shared.scoring import run_score
 from shared.settings import Settings
-from shared.steps import run_plan, run_score
+from shared.steps import load_tracks, run_look, run_plan
 from shared.storage import BlobStore
-from shared.tracks import Track, from_npz, stitch
+from shared.tracks import Track
+
+LIGHT = {
+    "models": ["crowd-excitement", "motion", "pitch-share", "shot-change"],
+    "exhaustive": True,
+}
+"""Requests of tests that are not about the default profile's large networks, which take minutes."""
 
 
 class Bench:
-    """One service: its own container, and a `videos` container to upload to."""
+    """One service: its own container, and a `videos` container to upload to.
+
+    A request's options are those of LIGHT, where a test does not name others.
+    """
 
     def __init__(self, connection_string: str, **settings: Any) -> None:
         self.service = BlobServiceClient.from_connection_string(connection_string)
@@ -52,14 +62,19 @@ class Bench:
         return self.request(url, key, **options).run
 
     def request(self, url: str, key: str | None = None, **options: Any) -> StoredRequest:
-        body = json.dumps({"video": url, **options}).encode()
+        given = {name: value for name, value in {**LIGHT, **options}.items() if value is not None}
+        body = json.dumps({"video": url, **given}).encode()
         return jobs.accept(self.settings, self.store, body, key)
 
     def score(self, job: str) -> int:
+        """Both fan-outs; how many units they have."""
         plan = run_plan(self.settings, self.store, job)
         for unit in plan.units:
             run_score(self.settings, self.store, job, unit.index)
-        return len(plan.units)
+        look = run_look(self.settings, self.store, job, ())
+        for unit in look.units:
+            run_score(self.settings, self.store, job, unit.index)
+        return len(plan.units) + len(look.units)
 
     def run(self, url: str, **options: Any) -> tuple[str, EndRecord]:
         job = self.accept(url, **options)
@@ -73,9 +88,8 @@ class Bench:
         return self.store.get(names.file_path(job, name))
 
     def tracks(self, job: str) -> dict[str, Track]:
-        plan = run_plan(self.settings, self.store, job)
-        parts: dict[str, list[Track]] = {}
-        for unit in plan.units:
-            for model, key in run_score(self.settings, self.store, job, unit.index).scores.items():
-                parts.setdefault(model, []).append(from_npz(self.store.get(names.score_path(key))))
-        return {model: stitch(some) for model, some in parts.items()}
+        """Of a job that was scored."""
+        units = self.score(job)
+        return load_tracks(
+            self.store, [run_score(self.settings, self.store, job, index) for index in range(units)]
+        )

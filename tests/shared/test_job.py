@@ -17,7 +17,8 @@ from shared.cut import run_cut
 from shared.errors import BlobAccessDenied, Cancelled, NotAVideo, SegmentFailed, VideoChanged, VideoTooLong
 from shared.jobs import cancel
 from shared.media import probe
-from shared.steps import find_secret, run_plan, run_score
+from shared.scoring import run_score
+from shared.steps import find_secret, run_plan
 from tests.shared.clips import make_clip, reader
 from tests.shared.inline import Bench
 

@@ -11,7 +11,8 @@ from shared import jobs
 from shared.contracts import JobStatus, State
 from shared.errors import FileNotReady, IdempotencyConflict, JobNotFound
 from shared.jobs import Live, cancel, describe, find_request, result_file
-from shared.steps import find_secret, run_plan, run_score
+from shared.scoring import run_score
+from shared.steps import find_secret, run_plan
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 

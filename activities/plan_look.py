@@ -1,0 +1,24 @@
+"""Activity: plan the second fan-out, from what the first one left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.durable_functions as df
+
+from activities.outcome import outcome
+from shared.names import PLAN_LOOK
+from shared.steps import run_look
+
+blueprint = df.Blueprint()
+
+
+@blueprint.activity_trigger(input_name="task", activity=PLAN_LOOK)
+def plan_look(task: Any) -> dict[str, Any]:
+    job = task["job"]
+    failed = [unit for units in task["failed"].values() for unit in units]
+
+    def work(settings: Any, store: Any) -> dict[str, Any]:
+        return {"units": len(run_look(settings, store, job, failed).units)}
+
+    return outcome(work, job=job)

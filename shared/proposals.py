@@ -1,0 +1,186 @@
+"""What a cascade looks at: spans that follow from the profile's own rules (floor 2, pure).
+
+A sweep scores some of a rule's signals on everything. What the others could still add bounds the
+score from above; where the bound stays below the rule's threshold, no look can make an event, so none is
+needed. Filtering by a bound that dismisses nothing falsely follows Faloutsos, Ranganathan and
+Manolopoulos, "Fast subsequence matching in time-series databases", SIGMOD 1994.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, comb, floor
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.contracts import Audit, Event, LabelRule, LookedSpan, Profile
+from shared.signals import Values, point_count, signal_values
+from shared.spotting import DIGITS, reach_s
+from shared.tracks import Grid, Track
+
+CONFIDENCE = 0.95
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """Ordered, disjoint spans, and how many frames the sweep would have had looked at."""
+
+    spans: tuple[LookedSpan, ...]
+    proposed_frames: int
+
+
+NOTHING = Proposals((), 0)
+
+
+def propose(
+    profile: Profile,
+    looks: Mapping[str, Grid],
+    tracks: Mapping[str, Track],
+    rate: Fraction,
+    duration_frames: int,
+    seed: int,
+) -> Proposals:
+    """The spans to look at, and the audit's, of a profile with a cascade.
+
+    looks: the models that look, with their grids. tracks: the sweep's. A point is proposed where some
+    rule's bound reaches the rule's own threshold: what is proposed does not depend on a request. The most
+    promising points come first, each with the time around it that its signals need, until most_share of
+    the video is used (or least_s). Of points that promise the same, as all do where the sweep knows
+    nothing, some are drawn at random.
+    """
+    cascade = profile.cascade
+    if cascade is None:
+        return NOTHING
+    points = point_count(duration_frames, rate, profile.grid)
+    swept = {
+        signal.name: signal_values(signal, tracks[signal.model], profile.grid, points)
+        for signal in profile.signals
+        if signal.model in tracks
+    }
+    looked = [signal for signal in profile.signals if signal.model in looks]
+    best, proposed = np.full(points, -np.inf), np.zeros(points, bool)
+    for rule in profile.rules:
+        added = [rule.weights[s.name] for s in looked if rule.weights.get(s.name)]
+        if added:
+            bound = upper_bound(rule, swept, added, points)
+            proposed |= bound >= rule.threshold
+            best = np.maximum(best, bound - rule.threshold)
+    reaches = [reach_s(signal, looks[signal.model], profile.grid) for signal in looked]
+    reach = max(reaches, default=Fraction(0))
+    frames = _Frames(profile.grid, rate, duration_frames, reach)
+    random = np.random.Generator(np.random.PCG64(seed))
+    order = np.lexsort((random.permutation(points), -best))
+    most, least = Fraction(cascade.most_share) * duration_frames, Fraction(cascade.least_s) * rate
+    wanted, seen = np.zeros(duration_frames, bool), np.zeros(duration_frames, bool)
+    room = ceil(max(most, least))
+    for point in order[proposed[order]]:
+        span = frames.around(int(point))
+        wanted[span] = True
+        new = int((~seen[span]).sum())
+        if new <= room:
+            seen[span] = True
+            room -= new
+        else:
+            room = 0
+    audit = _tiles(~wanted, ceil(Fraction(cascade.audit_span_s) * rate))
+    drawn = random.permutation(len(audit))[: cascade.audit_spans]
+    spans = [LookedSpan(start_frame=a, end_frame=b, why="proposed") for a, b in _runs(seen)]
+    spans += [LookedSpan(start_frame=audit[i][0], end_frame=audit[i][1], why="audit") for i in sorted(drawn)]
+    return Proposals(tuple(sorted(spans, key=lambda span: span.start_frame)), int(wanted.sum()))
+
+
+def upper_bound(rule: LabelRule, swept: Mapping[str, Values], added: Iterable[float], points: int) -> Values:
+    """The highest score the rule can reach at each point, whatever the signals with the weights `added`
+    say, and if some of them say nothing: those in favour say 1, those against say nothing.
+
+    (sum w v + sum of added w > 0) / (sum |w| + sum of added w > 0), over the swept signals present.
+    """
+    total, weights = np.zeros(points), np.zeros(points)
+    for name, weight in rule.weights.items():
+        if name in swept:
+            known = ~np.isnan(swept[name])
+            total += weight * np.where(known, swept[name], 0.0)
+            weights += abs(weight) * known
+    favour = sum(weight for weight in added if weight > 0)
+    whole = weights + favour
+    # Without any signal in favour to come, the bound is the score itself.
+    bound = np.where(whole > 0, (total + favour) / np.where(whole > 0, whole, 1.0), 1.0)
+    return np.round(np.clip(bound, 0.0, 1.0), DIGITS)
+
+
+def audit_of(
+    events: Sequence[Event],
+    spans: Sequence[LookedSpan],
+    proposed_frames: int,
+    duration_frames: int,
+    seed: int,
+) -> Audit:
+    """What the audit's spans tell of the rest that nothing proposed."""
+    audited = [span for span in spans if span.why == "audit"]
+    hits = sum(
+        any(span.start_frame <= event.anchor_frame < span.end_frame for event in events) for span in audited
+    )
+    low, high = clopper_pearson(hits, len(audited))
+    length = max((span.end_frame - span.start_frame for span in audited), default=1)
+    rest = (
+        max(0, duration_frames - proposed_frames - sum(s.end_frame - s.start_frame for s in audited)) / length
+    )
+    return Audit(
+        seed=seed,
+        spans=len(audited),
+        hits=hits,
+        low=low,
+        high=high,
+        missed_low=round(low * rest, 1),
+        missed_high=round(high * rest, 1),
+    )
+
+
+def clopper_pearson(hits: int, spans: int) -> tuple[float, float]:
+    """Exact 95 % bounds of a share of which `hits` of `spans` were found, to four digits.
+
+    Clopper and Pearson, Biometrika 26 (1934) 404-413; the binomial's tails are inverted by bisection.
+    """
+    tail = (1 - CONFIDENCE) / 2
+    low = 0.0 if hits == 0 else _solve(lambda p: _at_least(hits, spans, p) < tail)
+    high = 1.0 if hits == spans else _solve(lambda p: _at_least(hits + 1, spans, p) < 1 - tail)
+    return low, high
+
+
+def _at_least(hits: int, spans: int, p: float) -> float:
+    return sum(comb(spans, k) * p**k * (1 - p) ** (spans - k) for k in range(hits, spans + 1))
+
+
+def _solve(below: Callable[[float], bool]) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(50):
+        middle = (low + high) / 2
+        low, high = (middle, high) if below(middle) else (low, middle)
+    return round(low, 4)
+
+
+@dataclass(frozen=True)
+class _Frames:
+    grid: Fraction
+    rate: Fraction
+    duration: int
+    reach: Fraction
+
+    def around(self, point: int) -> slice:
+        """The frames that the signals at a point need."""
+        start = floor((point / self.grid - self.reach) * self.rate)
+        end = ceil((point / self.grid + self.reach) * self.rate) + 1
+        return slice(max(0, start), min(self.duration, end))
+
+
+def _runs(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8)))
+    return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
+
+
+def _tiles(free: npt.NDArray[np.bool_], length: int) -> list[tuple[int, int]]:
+    """Spans of `length` frames, one after the other, in what is free."""
+    return [(start, start + length) for a, b in _runs(free) for start in range(a, b - length + 1, length)]

@@ -1,0 +1,297 @@
+"""What the activity that scores one unit does (floor 4).
+
+A unit is decoded once, for every model whose scores are not there yet; heads then read what their
+sources left. A model that is refused (digest, shapes, golden sample, NaN) is left out and named in the
+summary; the others go on.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+from shared import names
+from shared.contracts import ModelRef, Plan, SpanFacts, Unit, UnitSummary, VideoInfo, fraction_text
+from shared.errors import Cancelled, ModelRefused, VideoTooLong
+from shared.pictures import Picture, Pictures
+from shared.ranges import RangeReader
+from shared.scorer import AudioScorer, Model, PictureScorer, load_model, score_head
+from shared.settings import Settings
+from shared.sound import sound
+from shared.steps import find_look, load_plan, load_request, metered, open_video
+from shared.storage import BlobStore
+from shared.sweep import Sweep
+from shared.tracks import Track, from_npz, to_npz
+
+PREPROCESSING = "2"
+"""Raise it when decoding, resizing or the sample grid changes: old scores are not reused then."""
+_LOOK_FOR_CANCEL_PICTURES = 250
+_LOOK_FOR_CANCEL_CHUNKS = 10_000
+
+
+def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> UnitSummary:
+    """Score one unit of the plan or of the look: decode once, feed every model whose scores are not there.
+
+    Raises Cancelled, VideoTooLong, or what storage says.
+    """
+    plan = load_plan(store, job)
+    units = plan.units
+    if index >= len(units) and (look := find_look(store, job)):
+        units += look.units
+    unit = units[index]
+    keys = {name: _score_key(plan, unit, name) for name in unit.models}
+    facts_key = _facts_key(plan.video, unit)
+    work = _Work(settings, store, plan, unit)
+    with metered() as meter:
+        found = store.find(names.facts_path(facts_key))
+        missing = [name for name, key in keys.items() if not store.exists(names.score_path(key))]
+        heads = {name: plan.sources[name] for name in missing if name in plan.sources}
+        kept = _kept_embeddings(store, {source: keys[source] for source in heads.values()})
+        decoded = {*missing, *heads.values()} - set(heads) - (set(kept) - set(missing))
+        if found is None or decoded:
+            facts = work.decode(sorted(decoded))
+        else:
+            facts = SpanFacts.model_validate_json(found)
+        for head, source in heads.items():
+            work.read(head, source, kept)
+        for name, track in work.tracks.items():
+            store.put(names.score_path(keys[name]), to_npz(track), _BINARY)
+        for name, track in work.embeddings.items():
+            store.put(names.embedding_path(keys[name]), to_npz(track), _BINARY)
+        # Last, so that facts without scores never look like a finished unit.
+        if work.reader:
+            store.put(names.facts_path(facts_key), facts.model_dump_json().encode())
+    summary = UnitSummary(
+        unit=index,
+        facts=facts,
+        scores={name: key for name, key in keys.items() if name not in work.refused},
+        refused=work.refused,
+        cached=not missing and found is not None,
+        bytes_read=work.bytes_read,
+        cpu_s=meter.cpu_s,
+        wall_s=meter.wall_s,
+    )
+    store.put(names.summary_path(job, index), summary.model_dump_json().encode())
+    return summary
+
+
+_BINARY = "application/octet-stream"
+
+
+def _score_key(plan: Plan, unit: Unit, model: str) -> str:
+    """Model and manifest digest, of a head its source's too: what gives the same scores has the same key,
+    whatever the kind of its unit."""
+    refs = {ref.name: ref for ref in plan.models}
+
+    def told(ref: ModelRef) -> str:
+        source = plan.sources.get(ref.name)
+        return f"{ref.digest} {ref.manifest}" + (f" {told(refs[source])}" if source else "")
+
+    return _key(plan.video, unit, told(refs[model]))
+
+
+def _facts_key(video: VideoInfo, unit: Unit) -> str:
+    return _key(video, unit, f"facts {unit.kind}")
+
+
+def _key(video: VideoInfo, unit: Unit, what: str) -> str:
+    """Video identity | what | pre-processing version | time | span: nothing is scored twice."""
+    time = (fraction_text(video.rate), f"{video.origin_pts} {video.numbering}")
+    span = (str(unit.start_frame), str(unit.end_frame))
+    return names.score_key((video.etag, str(video.length_bytes), what, PREPROCESSING, *time, *span))
+
+
+def _kept_embeddings(store: BlobStore, keys: Mapping[str, str]) -> dict[str, Track]:
+    found = {name: store.find(names.embedding_path(key)) for name, key in keys.items()}
+    return {name: from_npz(data) for name, data in found.items() if data}
+
+
+@dataclass
+class _Work:
+    """One unit being scored, and what has come of it."""
+
+    settings: Settings
+    store: BlobStore
+    plan: Plan
+    unit: Unit
+    tracks: dict[str, Track] = field(default_factory=dict)
+    embeddings: dict[str, Track] = field(default_factory=dict)
+    refused: dict[str, str] = field(default_factory=dict)
+    """Model name -> why."""
+    reader: RangeReader | None = None
+
+    @property
+    def bytes_read(self) -> int:
+        return self.reader.bytes_read if self.reader else 0
+
+    def decode(self, names_: list[str]) -> SpanFacts:
+        """Feed these models, none of them a head."""
+        self._stop_if_cancelled()
+        self.reader = open_video(self.settings, self.store, load_request(self.store, self.plan.job))
+        models = {name: model for name in names_ if (model := self._load(name))}
+        if self.unit.kind == "sweep":
+            return self._sweep(models, self.reader)
+        if self.unit.kind == "audio":
+            return self._listen(models, self.reader)
+        return self._see(models, self.reader)
+
+    def read(self, head: str, source: str, kept: Mapping[str, Track]) -> None:
+        """Score a head from its source's embedding, fresh or kept."""
+        embedding = self.embeddings.get(source) or kept.get(source)
+        if embedding is None:
+            why = self.refused.get(source, f"model {source} has no embedding")
+            self.refused[head] = f"model {head} stands on {source}: {why}"
+        elif model := self._load(head):
+            try:
+                self.tracks[head] = score_head(model, embedding)
+            except ModelRefused as failure:
+                self.refused[head] = failure.message
+
+    def _load(self, name: str) -> Model | None:
+        """The model as it was planned; None where it is refused."""
+        planned = next(ref for ref in self.plan.models if ref.name == name)
+        try:
+            model = load_model(self.settings.models_dir / name, self.settings.ort_threads)
+            if model.manifest.ref != planned:
+                # A worker of another version: its scores must not be kept under the planned one's key.
+                found = model.manifest.version
+                raise ModelRefused(f"model {name} was planned as {planned.version}, and is {found}")
+        except ModelRefused as failure:
+            self.refused[name] = failure.message
+            return None
+        return model
+
+    def _stop_if_cancelled(self) -> None:
+        if self.store.exists(names.cancel_path(self.plan.job)):
+            raise Cancelled("The job was cancelled.")
+
+    def _see(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
+        """Decode the core and its halo once, for all."""
+        unit, video = self.unit, self.plan.video
+        scorers = self._picture_scorers(models)
+        first_needed = min([unit.start_frame, *(scorer.first_needed for scorer in scorers.values())])
+        ends = [unit.end_frame, *(scorer.end_needed for scorer in scorers.values())]
+        needed = [end for end in ends if end is not None]
+        end_needed = max(needed) if len(needed) == len(ends) else None
+        pictures = Pictures(reader, video, first_needed)
+        frames, last_in_core, last = 0, None, None
+        for count, picture in enumerate(pictures):
+            if count % _LOOK_FOR_CANCEL_PICTURES == 0:
+                self._stop_if_cancelled()
+            last = picture.frame
+            self._limit(last)
+            if unit.start_frame <= last and (unit.end_frame is None or last < unit.end_frame):
+                frames += 1
+                last_in_core = last
+            self._push(scorers, picture)
+            if end_needed is not None and last >= end_needed:
+                break
+        self._finish(scorers, last if pictures.ended else None)
+        return SpanFacts(frames=frames, last_frame=last_in_core, decode_errors=len(pictures.errors))
+
+    def _listen(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
+        """The whole sound, in a pass of its own for each model."""
+        video, heard = self.plan.video, None
+        errors: list[str] = []
+        for name, model in models.items():
+            rate_hz = int(model.grid(video.rate).rate)
+            scorer, samples = AudioScorer(model), 0
+            errors = []
+            limit_s = self.settings.max_video_s
+            chunks = sound(reader, video, rate_hz, limit_s, errors)
+            try:
+                for count, chunk in enumerate(chunks):
+                    if count % _LOOK_FOR_CANCEL_CHUNKS == 0:
+                        self._stop_if_cancelled()
+                    samples += len(chunk)
+                    scorer.push(chunk)
+                self._keep(name, scorer.finish(), scorer.embedding)
+            except ModelRefused as failure:
+                self.refused[name] = failure.message
+            heard = Fraction(samples, rate_hz)
+        return SpanFacts(
+            frames=0,
+            last_frame=None,
+            decode_errors=0,
+            heard_frame=self._heard_frame(heard),
+            sound_errors=len(errors),
+        )
+
+    def _sweep(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
+        """The whole sound and every key frame, in one pass."""
+        video = self.plan.video
+        scorers = self._picture_scorers(models)
+        listeners = {name: AudioScorer(m) for name, m in models.items() if m.manifest.kind == "audio"}
+        rates_hz = {name: int(models[name].grid(video.rate).rate) for name in listeners}
+        samples = dict.fromkeys(rates_hz.values(), 0)
+        sweep = Sweep(reader, video, set(rates_hz.values()), self.settings.max_video_s)
+        frames = 0
+        for count, item in enumerate(sweep):
+            if count % _LOOK_FOR_CANCEL_PICTURES == 0:
+                self._stop_if_cancelled()
+            if isinstance(item, Picture):
+                frames += 1
+                self._limit(item.frame)
+                self._push(scorers, item)
+                continue
+            samples[item.rate_hz] += len(item.samples)
+            for name, listener in listeners.items():
+                if rates_hz[name] == item.rate_hz and name not in self.refused:
+                    try:
+                        listener.push(item.samples)
+                    except ModelRefused as failure:
+                        self.refused[name] = failure.message
+        self._finish(scorers, sweep.last_frame)
+        for name, listener in listeners.items():
+            if name not in self.refused:
+                try:
+                    self._keep(name, listener.finish(), listener.embedding)
+                except ModelRefused as failure:
+                    self.refused[name] = failure.message
+        heard = max((Fraction(count, rate_hz) for rate_hz, count in samples.items()), default=None)
+        return SpanFacts(
+            frames=frames,
+            last_frame=sweep.last_frame,
+            decode_errors=len(sweep.picture_errors),
+            heard_frame=self._heard_frame(heard),
+            sound_errors=len(sweep.sound_errors),
+        )
+
+    def _picture_scorers(self, models: Mapping[str, Model]) -> dict[str, PictureScorer]:
+        unit, rate = self.unit, self.plan.video.rate
+        return {
+            name: PictureScorer(model, rate, unit.start_frame, unit.end_frame)
+            for name, model in models.items()
+            if model.manifest.kind != "audio"
+        }
+
+    def _push(self, scorers: Mapping[str, PictureScorer], picture: Picture) -> None:
+        for name, scorer in scorers.items():
+            if name not in self.refused:
+                try:
+                    scorer.push(picture)
+                except ModelRefused as failure:
+                    self.refused[name] = failure.message
+
+    def _finish(self, scorers: Mapping[str, PictureScorer], last_frame: int | None) -> None:
+        """last_frame: of the video, where decoding reached its end."""
+        for name, scorer in scorers.items():
+            if name not in self.refused:
+                try:
+                    self._keep(name, scorer.finish(last_frame), scorer.embedding)
+                except ModelRefused as failure:
+                    self.refused[name] = failure.message
+
+    def _keep(self, name: str, track: Track, embedding: Track | None) -> None:
+        self.tracks[name] = track
+        if embedding is not None:
+            self.embeddings[name] = embedding
+
+    def _limit(self, frame: int) -> None:
+        limit_s = self.settings.max_video_s
+        if frame > limit_s * self.plan.video.rate:
+            raise VideoTooLong(f"The video goes on beyond the limit of {limit_s} s.")
+
+    def _heard_frame(self, heard_s: Fraction | None) -> int | None:
+        return int(heard_s * self.plan.video.rate) - 1 if heard_s else None

@@ -1,0 +1,140 @@
+"""One pass over a video for what a cascade hears and sees first: all of its sound, its key frames, and
+where it ends (floor 3)."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
+
+import av
+from av.packet import Packet
+from av.stream import Stream
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from shared.contracts import VideoInfo
+from shared.media import REORDERED_FRAMES, decoded, demux, frame_number, open_container, pts_of
+from shared.pictures import Picture, is_key
+from shared.ranges import RangeReader
+from shared.sound import Heard, Listener
+
+
+@dataclass
+class Sweep:
+    """Key frames and sound in the order of the file; iterate once, then read what was found.
+
+    The samples are those of sound(), to the bit, and the pictures those that Pictures calls key, to
+    the bit; both are tested over every container at hand. Nothing but one picture is held back.
+    """
+
+    reader: RangeReader
+    info: VideoInfo
+    """Its times must hold: what is numbered by counting cannot be swept."""
+    rates_hz: Collection[int]
+    """The sound comes once at each; none: it is not decoded."""
+    limit_s: int
+    """Where the sound ends at the latest."""
+    picture_errors: list[str] = field(default_factory=list)
+    """What did not decode, or was passed over, by name; of key frames only: a full decode counts more."""
+    sound_errors: list[str] = field(default_factory=list)
+    key_frames: int = 0
+    last_frame: int | None = None
+    """The highest timeline frame that a video packet asks to show, once all were seen.
+
+    It is the last one that decodes, unless the last frames do not decode, or a time among the last
+    REORDERED_FRAMES leaps ahead.
+    """
+
+    def __post_init__(self) -> None:
+        if self.info.numbering != "pts":
+            raise ValueError("a video whose frames are counted cannot be swept")
+        self._listener = Listener(self.info, self.rates_hz, self.limit_s)
+        self._held: Picture | None = None
+        self._last = -1
+        self._contradictions = 0
+        self._reordered = 0
+        self._numbers: deque[int] = deque(maxlen=REORDERED_FRAMES + 1)
+
+    def __iter__(self) -> Iterator[Picture | Heard]:
+        """Raises what storage raises, and NotAVideo."""
+        with open_container(self.reader) as container:
+            video = container.streams[self.info.stream]
+            assert isinstance(video, VideoStream)
+            streams: list[Stream] = [video]
+            if self.info.audio_stream is not None and not self._listener.done:
+                streams.append(container.streams[self.info.audio_stream])
+            for stream in streams:
+                stream.codec_context.thread_count = 1
+            video.codec_context.skip_frame = "NONKEY"
+            self._reordered = REORDERED_FRAMES if video.codec_context.has_b_frames else 0
+            broken: list[str] = []
+            for packet in demux(container, streams, self.reader, broken):
+                if packet.stream.index == video.index:
+                    yield from self._see(packet, video.codec_context)
+                elif not self._listener.done:
+                    yield from self._hear(packet)
+            self.picture_errors += broken
+            if len(streams) > 1 and not self._listener.done:
+                self.sound_errors += broken
+            yield from self._let_go(self._contradictions <= self._reordered)
+        self.last_frame = max(self._numbers, default=None)
+
+    def _hear(self, packet: Packet[Stream]) -> Iterator[Heard]:
+        frames = decoded(packet, self.sound_errors)
+        for frame in frames if packet.size else [*frames, None]:
+            yield from self._listener.feed(frame)
+            if self._listener.done:
+                return
+
+    def _see(self, packet: Packet[Stream], context: VideoCodecContext) -> Iterator[Picture]:
+        number = frame_number(packet.pts, self.info)
+        if number is None or packet.is_discard or not packet.size:
+            return
+        if packet.is_keyframe:
+            for source in self._decoded_alone(packet, context):
+                shown = frame_number(pts_of(source), self.info)
+                if is_key(source) and shown is not None:
+                    yield from self._take(Picture(shown, True, source, self.info))
+        elif self._held is not None and number < self._held.frame:
+            self._contradictions += 1
+        self._numbers.append(number)
+
+    def _decoded_alone(self, packet: Packet[Stream], context: VideoCodecContext) -> list[VideoFrame]:
+        """The frame of a key packet. The decoder forgets what came before, since what it keeps to put
+        frames in order would mislead it where most of them are missing."""
+        try:
+            return [*context.decode(packet), *context.decode(None)]
+        except (av.FFmpegError, ValueError) as error:
+            self.picture_errors.append(type(error).__name__)
+            return []
+        finally:
+            context.flush_buffers()
+
+    def _take(self, picture: Picture) -> Iterator[Picture]:
+        """Hold it, and let go of the one before, by the rules of Pictures.
+
+        Of two times that contradict each other the one that fits what came before is kept. What a full
+        decode sees in the frames around a key frame is seen here in the times of their packets: no frame
+        before it in the file may be shown after it, but one, which is itself a leap; and of those after
+        it no more may be shown before it than a codec reorders.
+        """
+        if sum(number > picture.frame for number in self._numbers) > 1 or picture.frame < self._last:
+            self.picture_errors.append("TimeStepsBack")
+            return
+        if self._held is not None:
+            contradicted = self._contradictions > self._reordered or picture.frame < self._held.frame
+            yield from self._let_go(not contradicted)
+        self._held, self._contradictions = picture, 0
+
+    def _let_go(self, good: bool) -> Iterator[Picture]:
+        held = self._held
+        if held is None:
+            return
+        if not good:
+            self.picture_errors.append("TimeLeapsAhead")
+            return
+        self._last = held.frame
+        self.key_frames += 1
+        yield held
