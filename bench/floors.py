@@ -107,7 +107,9 @@ def _run_bare(runs: Mapping[str, int]) -> dict[str, float]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("video", type=Path, nargs="?")
     parser.add_argument("--runs", type=json.loads, help="JSON: model -> number of batches")
     chosen = parser.parse_args()

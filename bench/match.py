@@ -15,6 +15,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -111,7 +112,7 @@ def facts(path: Path) -> Facts:
         base = Fraction(stream.time_base or 1)
         keys = [entry.timestamp * base for entry in stream.index_entries if entry.is_keyframe]
         seconds = float((container.duration or 0) / av.time_base)
-    gaps = [float(after - before) for before, after in zip(keys, keys[1:], strict=False)]
+    gaps = [float(after - before) for before, after in pairwise(keys)]
     return Facts(seconds, path.stat().st_size * 8 / seconds / 1e6, max(gaps, default=seconds))
 
 
