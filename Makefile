@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo host test lint setup k8s-check worker-check models replay-bench spotting-bench clean
+.PHONY: demo host test lint setup k8s-check worker-check models replay-bench spotting-bench bench bench-sweep clean
 
 # Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
 OPTIONS := VIDEO OUT SEGMENT_S WORKERS PORT AZURITE_PORT DATA
@@ -41,6 +41,20 @@ replay-bench: $(BIN)/.dev
 spotting-bench: $(BIN)/.dev
 	$(BIN)/python -m bench.spotting
 
+# CASES= some of: match short naive long workers recall growth others segments
+bench: $(BIN)/.dev .venv-bench/.ready
+	$(BIN)/python -m bench $${CASES:+--only $$CASES}
+
+.venv-bench/.ready: requirements-bench.txt requirements.txt
+	@test -x .venv-bench/bin/python || $(PYTHON) -m venv .venv-bench
+	@.venv-bench/bin/python -m pip install -q --disable-pip-version-check -r requirements-bench.txt
+	@# It asks for a build of OpenCV that would take the place of the headless one.
+	@.venv-bench/bin/python -m pip install -q --disable-pip-version-check --no-deps scenedetect==0.7.2
+	@touch $@
+
+bench-sweep: $(BIN)/.dev
+	$(BIN)/python -m bench.sweep
+
 setup: $(BIN)/.dev
 
 # The stamps hang on the requirements, so a second run starts at once and a changed pin is installed.
@@ -58,4 +72,4 @@ $(BIN)/.dev: $(BIN)/.local requirements-dev.txt
 	@touch $@
 
 clean:
-	rm -rf .venv .venv-worker .tools .run out
+	rm -rf .venv .venv-worker .venv-bench .tools .run out

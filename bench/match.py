@@ -33,7 +33,7 @@ BROADCAST_MBIT_S = (2.0, 8.0)
 class Standard:
     """How the match is made."""
 
-    seconds: int = 540
+    seconds: int = 300
     seed: int = 17
     width: int = 1280
     height: int = 720

@@ -165,7 +165,7 @@ def _sound(video: Path, rate_hz: int) -> Iterator[npt.NDArray[np.float32]]:
         for frame in container.decode(stream):
             frame.pts = None
             for chunk in resampler.resample(frame):
-                yield chunk.to_ndarray().reshape(-1)
+                yield chunk.to_ndarray().reshape(-1).astype(np.float32, copy=False)
 
 
 def run(video: Path, names: Sequence[str]) -> dict[str, Any]:

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from pathlib import Path
 
-from bench.match import Standard, master
 from bench.job import Run, Service
+from bench.match import Standard, master
 from samples.evaluate import score_anchors
 
 TOLERANCE_S = 2

@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -103,7 +104,7 @@ def _in_process(session: Session) -> dict[str, float]:
 def sweep_sessions(seconds: int) -> list[Figure]:
     del seconds
     found = sessions()
-    measured = _interleaved([(session.name, lambda s=session: _in_process(s)) for session in found])
+    measured = _interleaved([(session.name, partial(_in_process, session)) for session in found])
     return [
         Figure(f"{name}: {what.removesuffix('_ms')} per window", round(value, 3), "ms")
         for name, values in measured.items()
@@ -124,7 +125,7 @@ def sweep_threads(seconds: int) -> list[Figure]:
     return _figures(
         _interleaved(
             [
-                (f"{workers} workers, {threads} threads each", lambda w=workers, t=threads: job(w, t))
+                (f"{workers} workers, {threads} threads each", partial(job, workers, threads))
                 for workers, threads in settings
             ]
         )
@@ -141,7 +142,7 @@ def sweep_segments(seconds: int) -> list[Figure]:
 
     video = of_length(seconds)
     figures = _figures(
-        _interleaved([(f"segments of {length} s", lambda s=length: job(s)) for length in SEGMENTS_S])
+        _interleaved([(f"segments of {length} s", partial(job, length)) for length in SEGMENTS_S])
     )
     for length in SEGMENTS_S:
         share = halo_share(video, length, "soccer")
