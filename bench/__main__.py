@@ -227,8 +227,8 @@ def _publish(figures: list[Figure]) -> None:
     text = "\n".join(
         [
             BEGIN,
-            f"`make bench`, {datetime.now(UTC).date().isoformat()}, {machine}, {os.cpu_count()} shared cores, "
-            f"Python {platform.python_version()}.",
+            f"`make bench`, {datetime.now(UTC).date().isoformat()}, {machine}, "
+            f"{os.cpu_count()} shared cores, Python {platform.python_version()}.",
             "",
             "| figure | value | goal | |",
             "| --- | --- | --- | --- |",

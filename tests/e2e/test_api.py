@@ -32,7 +32,9 @@ def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
 
 
 def test_a_posted_url_becomes_an_edl(service: Service, match: bytes) -> None:
-    answer = service.post(service.signed(service.upload(match)), cut={"title": "Cup final", **LIVELY})
+    whole: dict[str, Any] = {"models": None, "exhaustive": None}  # the default profile's cascade
+    video = service.signed(service.upload(match))
+    answer = service.post(video, cut={"title": "Cup final", **LIVELY}, **whole)
     assert answer.status_code == 202
     job = answer.json()["id"]
     assert (
@@ -47,7 +49,10 @@ def test_a_posted_url_becomes_an_edl(service: Service, match: bytes) -> None:
     assert edl.text.startswith("TITLE: Cup final\nFCM: NON-DROP FRAME\n")
     result = httpx.get(status["links"]["result.json"]).json()
     jsonschema.validate(result, service.http.get("/api/schemas/result.json").json())
-    assert Result.model_validate(result).video.frames_decoded == 1000
+    told = Result.model_validate(result)
+    assert told.video.duration_frames == 1000
+    assert told.cascade is not None
+    assert {"action", "players", "camera", "play"} <= {said.model for e in told.events for said in e.evidence}
     assert result["video"]["rate"] == "25/1"
 
 
