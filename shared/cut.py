@@ -10,9 +10,9 @@ from urllib.parse import unquote, urlsplit
 
 from shared import names
 from shared.contracts import (
+    Audit,
     CascadeResult,
     EndRecord,
-    Event,
     Gap,
     Look,
     Plan,
@@ -81,6 +81,11 @@ def _result(
     profile = load_profile(settings.models_dir, plan.profile)
     looked = look.spans if look.cascade else None
     events = spot(profile, tracks, rate, duration, request.cut.thresholds, looked, look.models)
+    audit = None
+    if look.cascade:
+        looks = {name: tracks[name].grid for name in look.models if name in tracks}
+        thresholds = request.cut.thresholds
+        audit = audit_of(profile, looks, tracks, rate, duration, thresholds, look.spans, look.seed)
     silent = [rule.label for rule in profile.rules if not rule.edit]
     gaps = _gaps(plan, units, summaries, failed, duration)
     start_frame, drop_frame = start_of_timeline(rate, info.start_timecode)
@@ -113,18 +118,18 @@ def _result(
         events=events,
         edits=make_edits(events, cut_settings(profile.cut, request.cut), rate, duration, silent),
         shot_changes=shot_changes(profile.shots, tracks, rate, duration),
-        cascade=_cascade(look, events, rate, duration) if look.cascade else None,
+        cascade=_cascade(look, audit) if audit else None,
         gaps=gaps,
         timing=_timing(plan, look, summaries),
     )
 
 
-def _cascade(look: Look, events: Sequence[Event], rate: Fraction, duration: int) -> CascadeResult:
+def _cascade(look: Look, audit: Audit) -> CascadeResult:
     return CascadeResult(
         proposed_frames=look.proposed_frames,
         looked_frames=sum(span.end_frame - span.start_frame for span in look.spans),
         spans=look.spans,
-        audit=audit_of(events, look.spans, look.proposed_frames, duration, look.seed),
+        audit=audit,
     )
 
 

@@ -16,9 +16,9 @@ from math import ceil, comb, floor
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import Audit, Event, LabelRule, LookedSpan, Profile
+from shared.contracts import Audit, LabelRule, LookedSpan, Profile
 from shared.signals import Values, point_count, signal_values
-from shared.spotting import DIGITS, reach_s
+from shared.spotting import DIGITS, find_runs, reach_s, spot
 from shared.tracks import Grid, Track
 
 CONFIDENCE = 0.95
@@ -46,7 +46,8 @@ def propose(
     """The spans to look at, and the audit's, of a profile with a cascade.
 
     looks: the models that look, with their grids. tracks: the sweep's. A point is proposed where some
-    rule's bound reaches the rule's own threshold: what is proposed does not depend on a request. The most
+    rule's bound reaches the rule's own threshold, and as far as it stays above the release: what is
+    proposed does not depend on a request. The most
     promising points come first, each with the time around it that its signals need, until most_share of
     the video is used (or least_s). Of points that promise the same, as all do where the sweep knows
     nothing, some are drawn at random.
@@ -66,10 +67,11 @@ def propose(
         added = [rule.weights[s.name] for s in looked if rule.weights.get(s.name)]
         if added:
             bound = upper_bound(rule, swept, added, points)
-            proposed |= bound >= rule.threshold
+            # An event lasts as long as its score stays at or above the release.
+            for run in find_runs(bound, rule.threshold, rule.release):
+                proposed[run.start : run.end] = True
             best = np.maximum(best, bound - rule.threshold)
-    reaches = [reach_s(signal, looks[signal.model], profile.grid) for signal in looked]
-    reach = max(reaches, default=Fraction(0))
+    reach = _reach(profile, looks)
     frames = _Frames(profile.grid, rate, duration_frames, reach)
     random = np.random.Generator(np.random.PCG64(seed))
     order = np.lexsort((random.permutation(points), -best))
@@ -85,7 +87,7 @@ def propose(
             room -= new
         else:
             room = 0
-    audit = _tiles(~wanted, ceil(Fraction(cascade.audit_span_s) * rate))
+    audit = _tiles(~seen, ceil(Fraction(cascade.audit_span_s) * rate))
     drawn = random.permutation(len(audit))[: cascade.audit_spans]
     spans = [LookedSpan(start_frame=a, end_frame=b, why="proposed") for a, b in _runs(seen)]
     spans += [LookedSpan(start_frame=audit[i][0], end_frame=audit[i][1], why="audit") for i in sorted(drawn)]
@@ -112,22 +114,34 @@ def upper_bound(rule: LabelRule, swept: Mapping[str, Values], added: Iterable[fl
 
 
 def audit_of(
-    events: Sequence[Event],
-    spans: Sequence[LookedSpan],
-    proposed_frames: int,
+    profile: Profile,
+    looks: Mapping[str, Grid],
+    tracks: Mapping[str, Track],
+    rate: Fraction,
     duration_frames: int,
+    thresholds: Mapping[str, float],
+    spans: Sequence[LookedSpan],
     seed: int,
 ) -> Audit:
-    """What the audit's spans tell of the rest that nothing proposed."""
+    """What the audit's spans tell of the rest at which nobody looked.
+
+    A hit is a span with an event that is there only because the audit looked. A span tells of its middle
+    only, since signals need some time to either side; so many middles the rest has, and bounds of their
+    number that hold an event are what was missed.
+    """
+
+    def spotted(looked: Sequence[LookedSpan]) -> set[tuple[str, int]]:
+        events = spot(profile, tracks, rate, duration_frames, thresholds, looked, tuple(looks))
+        return {(event.label, event.anchor_frame) for event in events}
+
     audited = [span for span in spans if span.why == "audit"]
-    hits = sum(
-        any(span.start_frame <= event.anchor_frame < span.end_frame for event in events) for span in audited
-    )
+    new = spotted(spans) - spotted([span for span in spans if span.why != "audit"])
+    hits = sum(any(span.start_frame <= frame < span.end_frame for _, frame in new) for span in audited)
     low, high = clopper_pearson(hits, len(audited))
-    length = max((span.end_frame - span.start_frame for span in audited), default=1)
-    rest = (
-        max(0, duration_frames - proposed_frames - sum(s.end_frame - s.start_frame for s in audited)) / length
-    )
+    span_s = Fraction(profile.cascade.audit_span_s) if profile.cascade else Fraction(0)
+    judged = max(Fraction(1), (span_s - 2 * _reach(profile, looks)) * rate)
+    unseen = duration_frames - sum(span.end_frame - span.start_frame for span in spans)
+    rest = float(max(0, unseen) / judged)
     return Audit(
         seed=seed,
         spans=len(audited),
@@ -137,6 +151,13 @@ def audit_of(
         missed_low=round(low * rest, 1),
         missed_high=round(high * rest, 1),
     )
+
+
+def _reach(profile: Profile, looks: Mapping[str, Grid]) -> Fraction:
+    """How far to either side of a point its signals need the picture."""
+    signals = [signal for signal in profile.signals if signal.model in looks]
+    reaches = [reach_s(signal, looks[signal.model], profile.grid) for signal in signals]
+    return max(reaches, default=Fraction(0))
 
 
 def clopper_pearson(hits: int, spans: int) -> tuple[float, float]:

@@ -78,10 +78,10 @@ class LookedSpan(Contract):
 
 
 class Audit(Contract):
-    """What looking at spans that nothing proposed tells of those that nobody looked at.
+    """What looking at a few spans at random tells of those that nobody looked at.
 
-    A hit is a span with an event whose anchor lies in it. low and high bound the share of hits among
-    all spans of this length that nothing proposed, with 95 % confidence (Clopper and Pearson, "The use of
+    A hit is a span with an event that the cascade would have missed. low and high bound the share of
+    hits among all such spans, with 95 % confidence (Clopper and Pearson, "The use of
     confidence or fiducial limits illustrated in the case of the binomial", Biometrika 26 (1934) 404-413).
     """
 
@@ -92,7 +92,7 @@ class Audit(Contract):
     high: Probability
     missed_low: float
     missed_high: float
-    """The same bounds as a number of spans with events in the rest of the video."""
+    """The same bounds as a number of missed moments in the rest of the video."""
 
 
 class CascadeResult(Contract):

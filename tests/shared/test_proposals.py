@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contracts import Cascade, CutDefaults, Event, LabelRule, LookedSpan, Profile, Signal
+from shared.contracts import Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal
 from shared.proposals import audit_of, clopper_pearson, propose
 from shared.spotting import spot
 from shared.tracks import Grid, Track
@@ -109,25 +109,33 @@ def test_where_the_sweep_knows_nothing_the_spans_are_spread_by_chance() -> None:
     assert found != propose(profile(0.2), LOOKS, {}, RATE, FRAMES, 6)
 
 
-def test_an_audit_is_drawn_from_what_nothing_proposed() -> None:
+def test_an_audit_is_drawn_from_what_nobody_looks_at() -> None:
     silent = Track(SWEPT, ("x",), 0, np.zeros((SECONDS * 2, 1), np.float32))
     found = propose(profile(1.0, audit_spans=4), LOOKS, {"swept": silent}, RATE, FRAMES, 1)
     assert found.proposed_frames == 0
     assert [(s.why, s.end_frame - s.start_frame) for s in found.spans] == [("audit", 150)] * 4
 
 
-def test_an_audit_counts_spans_that_hold_an_event_and_bounds_what_was_missed() -> None:
+def test_an_audit_counts_the_events_that_nobody_would_have_seen_and_bounds_them() -> None:
     spans = tuple(
         LookedSpan(start_frame=start, end_frame=start + 150, why=why)  # type: ignore[arg-type]
         for start, why in ((0, "audit"), (300, "proposed"), (600, "audit"))
     )
-    event = Event(
-        label="shot", anchor_frame=610, anchor_s=Fraction(122, 5), start_frame=605, end_frame=620,
-        confidence=0.6, evidence=(),
-    )  # fmt: skip
-    audit = audit_of((event, event), spans, 150, FRAMES, 7)
-    assert (audit.spans, audit.hits, audit.low, audit.high) == (2, 1, 0.0126, 0.9874)
-    assert (audit.missed_low, audit.missed_high) == (0.1, 6.9)  # of (1500 - 150 - 300) / 150 = 7 spans
+    # Loud throughout, so that "roar" is the sweep's alone and no hit; "shot" needs the look.
+    whole = {
+        "swept": Track(SWEPT, ("x",), 0, np.full((SECONDS * 2, 1), 0.6, np.float32)),
+        "slow": track(SLOW, 1, 0.5),
+        "fast": track(FAST, 2, 0.5),
+    }
+    for name in LOOKS:
+        whole[name].scores[:] = 1.0
+    partly = {name: seen(one, spans) if name in LOOKS else one for name, one in whole.items()}
+    rules = profile(audit_spans=2, bench=0.0, grass=0.0)
+    audit = audit_of(rules, LOOKS, partly, RATE, FRAMES, {}, spans, 7)
+    assert (audit.spans, audit.hits, audit.low, audit.high) == (2, 2, 0.1581, 1.0)
+    assert audit.missed_high > (FRAMES - 450) / 150
+    loud = {name: one for name, one in partly.items() if name == "swept"}
+    assert audit_of(rules, LOOKS, loud, RATE, FRAMES, {}, spans, 7).hits == 0
 
 
 @pytest.mark.parametrize(
