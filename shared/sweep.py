@@ -26,7 +26,9 @@ class Sweep:
     """Key frames and sound in the order of the file; iterate once, then read what was found.
 
     The samples are those of sound(), to the bit, and the pictures those that Pictures calls key, to
-    the bit; both are tested over every container at hand. Nothing but one picture is held back.
+    the bit; both are tested over every container at hand. They can differ where key frames are damaged,
+    where fields are coded as packets of their own, and where a key frame's time leaps ahead by no more
+    than REORDERED_FRAMES. Nothing but one picture is held back.
     """
 
     reader: RangeReader

@@ -52,7 +52,7 @@ def test_a_posted_url_becomes_an_edl(service: Service, match: bytes) -> None:
     told = Result.model_validate(result)
     assert told.video.duration_frames == 1000
     assert told.cascade is not None
-    assert {"action", "players", "camera", "play"} <= {said.model for e in told.events for said in e.evidence}
+    assert {"action", "players", "play"} <= {said.model for e in told.events for said in e.evidence}
     assert result["video"]["rate"] == "25/1"
 
 

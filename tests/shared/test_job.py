@@ -18,7 +18,7 @@ from shared.errors import BlobAccessDenied, Cancelled, NotAVideo, SegmentFailed,
 from shared.jobs import cancel
 from shared.media import probe
 from shared.scoring import run_score
-from shared.steps import find_secret, run_plan
+from shared.steps import find_secret, run_look, run_plan
 from tests.shared.clips import make_clip, reader
 from tests.shared.inline import Bench
 
@@ -102,6 +102,7 @@ def test_a_unit_that_was_given_up_is_a_declared_gap(bench: Bench, clip: bytes) -
     plan = run_plan(bench.settings, bench.store, job)
     for index in (0, 1, 3):
         run_score(bench.settings, bench.store, job, index)
+    run_look(bench.settings, bench.store, job, [2])
     end = run_cut(bench.settings, bench.store, job, {2: "segment_failed"})
     result = bench.result(job)
     assert end.state == result.state == State.COMPLETED_WITH_GAPS
@@ -114,6 +115,7 @@ def test_a_unit_that_was_given_up_is_a_declared_gap(bench: Bench, clip: bytes) -
 def test_nothing_scored_is_a_failure_and_not_an_empty_cut(bench: Bench, clip: bytes) -> None:
     job = bench.accept(bench.upload(clip, "nothing.mp4"))
     run_plan(bench.settings, bench.store, job)
+    run_look(bench.settings, bench.store, job, [0, 1])
     with pytest.raises(SegmentFailed):
         run_cut(bench.settings, bench.store, job, {0: "segment_failed", 1: "segment_failed"})
 
