@@ -7,6 +7,7 @@ import subprocess
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(__file__).resolve().parent / "results"
@@ -22,8 +23,16 @@ class Figure:
     met: bool | None = None
 
 
-def write(target: str, figures: list[Figure]) -> Path:
-    """Write the results of one target, and print them."""
+def kept(target: str, figures: list[Figure]) -> list[dict[str, Any]]:
+    """What an earlier run of a target measured and this one did not, with its own date and commit."""
+    path = FOLDER / f"{target}.json"
+    measured = {figure.figure for figure in figures}
+    old: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
+    return [entry for entry in old if entry["figure"] not in measured]
+
+
+def write(target: str, figures: list[Figure], keep: bool = False) -> Path:
+    """Write the results of one target, and print them. keep: beside what `kept` finds."""
     commit = subprocess.run(
         ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
     ).stdout.strip()
@@ -34,7 +43,9 @@ def write(target: str, figures: list[Figure]) -> Path:
         "date": datetime.now(UTC).date().isoformat(),
         "commit": commit[:12] + ("+changes" if dirty else ""),
     }
-    document = [{**asdict(figure), **measured} for figure in figures]
+    document = (kept(target, figures) if keep else []) + [
+        {**asdict(figure), **measured} for figure in figures
+    ]
     FOLDER.mkdir(exist_ok=True)
     path = FOLDER / f"{target}.json"
     path.write_text(json.dumps(document, indent=2) + "\n")
