@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 
 from bench import recall
@@ -43,33 +44,23 @@ class Bench:
     def __init__(self, quick: bool) -> None:
         self.short_s, self.long_s = (20, 60) if quick else (SHORT_S, LONG_S)
         self.seeds = SEEDS[:1] if quick else SEEDS
-        self._floor_s: float | None = None
-        self._exhaustive: Run | None = None
-        self._naive_cpu_s: float | None = None
 
-    @property
+    @cached_property
     def floor_s(self) -> float:
         """D per second of video, CPU seconds."""
-        if self._floor_s is None:
-            self._floor_s = picture_floor(of_length(self.short_s)).cpu_s / self.short_s
-        return self._floor_s
+        return picture_floor(of_length(self.short_s)).cpu_s / self.short_s
 
-    @property
+    @cached_property
     def naive_cpu_s(self) -> float:
-        if self._naive_cpu_s is None:
-            names = sorted(self.exhaustive.runs)
-            command = [sys.executable, "-m", "bench.naive", str(of_length(self.short_s)), *names]
-            self._naive_cpu_s = measure(command)[0].cpu_s
-        return self._naive_cpu_s
+        names = sorted(self.exhaustive.runs)
+        command = [sys.executable, "-m", "bench.naive", str(of_length(self.short_s)), *names]
+        return measure(command)[0].cpu_s
 
-    @property
+    @cached_property
     def exhaustive(self) -> Run:
         """Of the short match, one worker, many segments."""
-        if self._exhaustive is None:
-            with Service(1) as service:
-                blob = service.upload(of_length(self.short_s))
-                self._exhaustive = service.run(blob, exhaustive=True)
-        return self._exhaustive
+        with Service(1) as service:
+            return service.run(service.upload(of_length(self.short_s)), exhaustive=True)
 
     def match(self) -> list[Figure]:
         found, (low, high) = facts(of_length(self.short_s)), BROADCAST_MBIT_S
@@ -94,7 +85,7 @@ class Bench:
         with Service(1) as service:
             cascade = service.run(service.upload(video))
         floor_again = picture_floor(video).cpu_s
-        self._floor_s = (floor + floor_again) / 2 / self.short_s
+        self.floor_s = (floor + floor_again) / 2 / self.short_s
         minutes = f"{self.short_s / 60:g} min"
         figures = [
             Figure(f"D: decoding {minutes}, one thread", round((floor + floor_again) / 2, 2), "CPU s"),

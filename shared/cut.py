@@ -85,7 +85,7 @@ def _result(
     if look.cascade:
         looks = {name: tracks[name].grid for name in look.models if name in tracks}
         thresholds = request.cut.thresholds
-        audit = audit_of(profile, looks, tracks, rate, duration, thresholds, look.spans, look.seed)
+        audit = audit_of(events, profile, looks, tracks, rate, duration, thresholds, look.spans, look.seed)
     silent = [rule.label for rule in profile.rules if not rule.edit]
     gaps = _gaps(plan, units, summaries, failed, duration)
     start_frame, drop_frame = start_of_timeline(rate, info.start_timecode)
@@ -127,7 +127,7 @@ def _result(
 def _cascade(look: Look, audit: Audit) -> CascadeResult:
     return CascadeResult(
         proposed_frames=look.proposed_frames,
-        looked_frames=sum(span.end_frame - span.start_frame for span in look.spans),
+        looked_frames=sum(span.frames for span in look.spans),
         spans=look.spans,
         audit=audit,
     )

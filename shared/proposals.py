@@ -16,7 +16,7 @@ from math import ceil, comb, floor
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import Audit, LabelRule, LookedSpan, Profile
+from shared.contracts import Audit, Event, LabelRule, LookedSpan, Profile
 from shared.signals import Values, point_count, signal_values
 from shared.spotting import DIGITS, find_runs, reach_s, spot
 from shared.tracks import Grid, Track
@@ -114,6 +114,7 @@ def upper_bound(rule: LabelRule, swept: Mapping[str, Values], added: Iterable[fl
 
 
 def audit_of(
+    events: Sequence[Event],
     profile: Profile,
     looks: Mapping[str, Grid],
     tracks: Mapping[str, Track],
@@ -123,24 +124,22 @@ def audit_of(
     spans: Sequence[LookedSpan],
     seed: int,
 ) -> Audit:
-    """What the audit's spans tell of the rest at which nobody looked.
+    """What the audit's spans tell of the rest at which nobody looked. events: what was spotted with them.
 
     A hit is a span with an event that is there only because the audit looked. A span tells of its middle
     only, since signals need some time to either side; so many middles the rest has, and bounds of their
     number that hold an event are what was missed.
     """
-
-    def spotted(looked: Sequence[LookedSpan]) -> set[tuple[str, int]]:
-        events = spot(profile, tracks, rate, duration_frames, thresholds, looked, tuple(looks))
-        return {(event.label, event.anchor_frame) for event in events}
-
     audited = [span for span in spans if span.why == "audit"]
-    new = spotted(spans) - spotted([span for span in spans if span.why != "audit"])
-    hits = sum(any(span.start_frame <= frame < span.end_frame for _, frame in new) for span in audited)
+    proposed = [span for span in spans if span.why != "audit"]
+    without = spot(profile, tracks, rate, duration_frames, thresholds, proposed, tuple(looks))
+    known = {(event.label, event.anchor_frame) for event in without}
+    new = [event.anchor_frame for event in events if (event.label, event.anchor_frame) not in known]
+    hits = sum(any(span.start_frame <= frame < span.end_frame for frame in new) for span in audited)
     low, high = clopper_pearson(hits, len(audited))
     span_s = Fraction(profile.cascade.audit_span_s) if profile.cascade else Fraction(0)
     judged = max(Fraction(1), (span_s - 2 * _reach(profile, looks)) * rate)
-    unseen = duration_frames - sum(span.end_frame - span.start_frame for span in spans)
+    unseen = duration_frames - sum(span.frames for span in spans)
     rest = float(max(0, unseen) / judged)
     return Audit(
         seed=seed,

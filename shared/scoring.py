@@ -206,9 +206,9 @@ class _Work:
                         self._stop_if_cancelled()
                     samples += len(chunk)
                     scorer.push(chunk)
-                self._keep(name, scorer.finish(), scorer.embedding)
             except ModelRefused as failure:
                 self.refused[name] = failure.message
+            self._finish({name: scorer}, None)
             heard = Fraction(samples, rate_hz)
         return SpanFacts(
             frames=0,
@@ -243,12 +243,7 @@ class _Work:
                     except ModelRefused as failure:
                         self.refused[name] = failure.message
         self._finish(scorers, sweep.last_frame)
-        for name, listener in listeners.items():
-            if name not in self.refused:
-                try:
-                    self._keep(name, listener.finish(), listener.embedding)
-                except ModelRefused as failure:
-                    self.refused[name] = failure.message
+        self._finish(listeners, None)
         heard = max((Fraction(count, rate_hz) for rate_hz, count in samples.items()), default=None)
         return SpanFacts(
             frames=frames,
@@ -274,19 +269,20 @@ class _Work:
                 except ModelRefused as failure:
                     self.refused[name] = failure.message
 
-    def _finish(self, scorers: Mapping[str, PictureScorer], last_frame: int | None) -> None:
-        """last_frame: of the video, where decoding reached its end."""
+    def _finish(self, scorers: Mapping[str, PictureScorer | AudioScorer], last_frame: int | None) -> None:
+        """last_frame: of the video's picture, where decoding reached its end."""
         for name, scorer in scorers.items():
             if name not in self.refused:
                 try:
-                    self._keep(name, scorer.finish(last_frame), scorer.embedding)
+                    if isinstance(scorer, AudioScorer):
+                        self.tracks[name] = scorer.finish()
+                    else:
+                        self.tracks[name] = scorer.finish(last_frame)
                 except ModelRefused as failure:
                     self.refused[name] = failure.message
-
-    def _keep(self, name: str, track: Track, embedding: Track | None) -> None:
-        self.tracks[name] = track
-        if embedding is not None:
-            self.embeddings[name] = embedding
+                    continue
+                if scorer.embedding is not None:
+                    self.embeddings[name] = scorer.embedding
 
     def _limit(self, frame: int) -> None:
         limit_s = self.settings.max_video_s

@@ -206,7 +206,7 @@ class Cascade(Contract):
     least_s: Seconds
     """... but at least so many seconds, where so many are proposed."""
     audit_spans: Annotated[int, Field(ge=0, le=100)]
-    """How many spans that nothing proposed are looked at all the same, drawn at random."""
+    """How many spans of the rest are looked at all the same, drawn at random."""
     audit_span_s: Seconds
 
 

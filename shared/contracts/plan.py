@@ -86,8 +86,8 @@ class Plan(Contract):
 
 
 class Look(Contract):
-    """look.json: the second fan-out. In a cascade the spans to look at, in order; else the sound, which
-    an exhaustive job's segments have gathered. `units` continue the plan's numbers."""
+    """look.json: the second fan-out. In a cascade the spans to look at, in order; where the sweep failed,
+    everything; of an exhaustive job, nothing. `units` continue the plan's numbers."""
 
     schema_version: Literal[1] = 1
     job: str

@@ -76,6 +76,10 @@ class LookedSpan(Contract):
     end_frame: int
     why: Literal["proposed", "audit"]
 
+    @property
+    def frames(self) -> int:
+        return self.end_frame - self.start_frame
+
 
 class Audit(Contract):
     """What looking at a few spans at random tells of those that nobody looked at.

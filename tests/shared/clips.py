@@ -12,6 +12,7 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
+from shared.errors import StorageUnavailable
 from shared.ranges import RangeReader
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
@@ -21,6 +22,19 @@ MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 def reader(source: Path | bytes) -> RangeReader:
     data = source if isinstance(source, bytes) else source.read_bytes()
     return RangeReader(lambda offset, length: data[offset : offset + length], len(data))
+
+
+def broken_reader(data: bytes) -> RangeReader:
+    """A reader whose connection is lost in the second half."""
+
+    def fetch(offset: int, length: int) -> bytes:
+        if offset >= len(data) // 2:
+            raise StorageUnavailable("Storage answered 503.")
+        return data[offset : offset + length]
+
+    broken = RangeReader(fetch, len(data))
+    broken.block_bytes = 1024
+    return broken
 
 
 def numbered(number: int, width: int = 64, height: int = 48) -> np.ndarray:

@@ -18,9 +18,8 @@ from shared.errors import MatchcutError, NotAVideo, StorageUnavailable
 from shared.media import probe, snap_rate, timeline_frame
 from shared.pictures import Pictures
 from shared.plan import segments
-from shared.ranges import RangeReader
 from shared.sound import sound
-from tests.shared.clips import MEDIA, make_clip, read_number, reader
+from tests.shared.clips import MEDIA, broken_reader, make_clip, read_number, reader
 
 NTSC = Fraction(30000, 1001)
 
@@ -192,16 +191,8 @@ def test_what_is_no_allowed_container_opens_nothing(data: bytes) -> None:
 def test_a_lost_connection_is_a_failure_and_never_a_short_video() -> None:
     data = CLIPS["25 fps"]
     info = info_of(data)
-
-    def fetch(offset: int, length: int) -> bytes:
-        if offset >= len(data) // 2:
-            raise StorageUnavailable("Storage answered 503.")
-        return data[offset : offset + length]
-
-    broken = RangeReader(fetch, len(data))
-    broken.block_bytes = 1024
     with pytest.raises(StorageUnavailable):
-        list(Pictures(broken, info, 0))
+        list(Pictures(broken_reader(data), info, 0))
 
 
 def test_bytes_read_are_counted() -> None:

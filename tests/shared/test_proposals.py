@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contracts import Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal
+from shared.contracts import Audit, Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal
 from shared.proposals import audit_of, clopper_pearson, propose
 from shared.spotting import spot
 from shared.tracks import Grid, Track
@@ -116,6 +116,11 @@ def test_an_audit_is_drawn_from_what_nobody_looks_at() -> None:
     assert [(s.why, s.end_frame - s.start_frame) for s in found.spans] == [("audit", 150)] * 4
 
 
+def audited(rules: Profile, tracks: dict[str, Track], spans: tuple[LookedSpan, ...]) -> Audit:
+    events = spot(rules, tracks, RATE, FRAMES, {}, spans, tuple(LOOKS))
+    return audit_of(events, rules, LOOKS, tracks, RATE, FRAMES, {}, spans, 7)
+
+
 def test_an_audit_counts_the_events_that_nobody_would_have_seen_and_bounds_them() -> None:
     spans = tuple(
         LookedSpan(start_frame=start, end_frame=start + 150, why=why)  # type: ignore[arg-type]
@@ -131,11 +136,11 @@ def test_an_audit_counts_the_events_that_nobody_would_have_seen_and_bounds_them(
         whole[name].scores[:] = 1.0
     partly = {name: seen(one, spans) if name in LOOKS else one for name, one in whole.items()}
     rules = profile(audit_spans=2, bench=0.0, grass=0.0)
-    audit = audit_of(rules, LOOKS, partly, RATE, FRAMES, {}, spans, 7)
+    audit = audited(rules, partly, spans)
     assert (audit.spans, audit.hits, audit.low, audit.high) == (2, 2, 0.1581, 1.0)
     assert audit.missed_high > (FRAMES - 450) / 150
     loud = {name: one for name, one in partly.items() if name == "swept"}
-    assert audit_of(rules, LOOKS, loud, RATE, FRAMES, {}, spans, 7).hits == 0
+    assert audited(rules, loud, spans).hits == 0
 
 
 @pytest.mark.parametrize(

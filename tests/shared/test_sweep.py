@@ -13,10 +13,9 @@ from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, StorageUnavailable
 from shared.media import probe
 from shared.pictures import Picture, Pictures
-from shared.ranges import RangeReader
 from shared.sound import sound
 from shared.sweep import Sweep
-from tests.shared.clips import MEDIA, make_clip, reader
+from tests.shared.clips import MEDIA, broken_reader, make_clip, reader
 from tests.shared.test_media import CLIPS, NTSC, info_of, joined
 
 SOUND_FROM_S, SOUND_S = Fraction(1, 2), Fraction(4)
@@ -179,16 +178,8 @@ def test_a_video_that_is_counted_cannot_be_swept() -> None:
 def test_a_lost_connection_is_a_failure() -> None:
     data = SWEPT["sound in mp4"]
     info = info_of(data)
-
-    def fetch(offset: int, length: int) -> bytes:
-        if offset >= len(data) // 2:
-            raise StorageUnavailable("Storage answered 503.")
-        return data[offset : offset + length]
-
-    broken = RangeReader(fetch, len(data))
-    broken.block_bytes = 1024
     with pytest.raises(StorageUnavailable):
-        list(Sweep(broken, info, (16000,), 3600))
+        list(Sweep(broken_reader(data), info, (16000,), 3600))
 
 
 DIFFERS = {
