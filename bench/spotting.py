@@ -20,7 +20,7 @@ from shared.media import probe
 from shared.pictures import Pictures
 from shared.profiles import load_profile
 from shared.ranges import RangeReader
-from shared.scorer import AudioScorer, PictureScorer, load_model
+from shared.scorer import AudioScorer, PictureScorer, load_model, score_head
 from shared.settings import ROOT
 from shared.sound import sound
 from shared.spotting import shot_changes, spot
@@ -41,7 +41,9 @@ def tracks_of(path: Path) -> tuple[dict[str, Track], Fraction, int]:
     info = probe(reader(), "", len(data)).info
     models = [load_model(ROOT / "models" / name) for name in PROFILE.models]
     pictures = {
-        m.manifest.name: PictureScorer(m, info.rate, 0, None) for m in models if m.manifest.kind != "audio"
+        m.manifest.name: PictureScorer(m, info.rate, 0, None)
+        for m in models
+        if m.manifest.kind not in ("audio", "head")
     }
     last = 0
     for picture in Pictures(reader(), info, 0):
@@ -55,6 +57,11 @@ def tracks_of(path: Path) -> tuple[dict[str, Track], Fraction, int]:
             for chunk in sound(reader(), info, int(model.grid(info.rate).rate), 3600, []):
                 listener.push(chunk)
             tracks[model.manifest.name] = listener.finish()
+    for model in models:
+        if source := model.manifest.source:
+            embedding = pictures[source].embedding
+            assert embedding is not None  # models check sees to that
+            tracks[model.manifest.name] = score_head(model, embedding)
     return tracks, info.rate, last + 1
 
 
