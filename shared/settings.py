@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BeforeValidator, Field
+from pydantic import AliasChoices, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 VERSION = "0.1.0"
@@ -38,10 +39,20 @@ class Settings(BaseSettings):
         validation_alias=AliasChoices("PUBLIC_BASE_URL", "MATCHCUT_PUBLIC_BASE_URL"),
     )
     models_dir: Path = ROOT / "models"
+    models_container: str | None = None
+    """A container on the service's own account with further models and profiles (docs/models.md)."""
+    models_cache: Path = Path(tempfile.gettempdir()) / "matchcut-models"
+    """Where models from that container are kept; several processes may share it."""
     segment_s: int = 60
     max_video_s: int = 4 * 3600
     max_video_bytes: int = 64 * 1024**3
     ort_threads: int = 1
+
+    @model_validator(mode="after")
+    def _apart(self) -> Settings:
+        if self.models_container == self.container:
+            raise ValueError("models_container must not be the service's own container")
+        return self
 
 
 @lru_cache(maxsize=1)

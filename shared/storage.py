@@ -94,6 +94,15 @@ def _translated_own(what: str) -> Iterator[None]:
 # ---------------------------------------------------------------- the service's own store
 
 
+@dataclass(frozen=True)
+class BlobEntry:
+    """A blob as a listing names it."""
+
+    path: str
+    etag: str
+    length_bytes: int
+
+
 class BlobStore:
     """The service's container: small documents by path. Writes are whole and atomic."""
 
@@ -113,9 +122,20 @@ class BlobStore:
                     store._container.create_container()
         return store
 
-    def get(self, path: str) -> bytes:
+    @classmethod
+    def models(cls, settings: Settings, patient: bool = True) -> BlobStore | None:
+        """The container with models of these settings; it is the operator's, and not made here."""
+        if not settings.models_container:
+            return None
+        return cls(_service(settings.storage, patient), settings.models_container)
+
+    def get(self, path: str, etag: str | None = None) -> bytes:
+        """The blob's content; with an ETag, VideoChanged where it is another by now."""
+        same: dict[str, Any] = {}
+        if etag:
+            same = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
         with _translated_own(path):
-            return self._container.download_blob(path).readall()
+            return bytes(self._container.download_blob(path, **same).readall())
 
     def find(self, path: str) -> bytes | None:
         """The blob's content, or None where there is none."""
@@ -151,6 +171,12 @@ class BlobStore:
     def list(self, prefix: str) -> Iterator[str]:
         with _translated_own(prefix):
             yield from self._container.list_blob_names(name_starts_with=prefix)
+
+    def entries(self) -> Iterator[BlobEntry]:
+        """Every blob, by path. Raises BlobNotFound where there is no such container."""
+        with _translated_own(f"the container {self._container.container_name}"):
+            for blob in self._container.list_blobs():
+                yield BlobEntry(str(blob.name), str(blob.etag), int(blob.size))
 
     def delete(self, path: str) -> None:
         """Remove it; not an error where it is gone already."""
@@ -230,8 +256,8 @@ def parse_source(url: str, settings: Settings) -> Source:
     container, _, blob = path.removeprefix(prefix).partition("/")
     if not container or not blob:
         raise BadUrl("The video URL must name a container and a blob.")
-    if own and container == settings.container:
-        raise BadUrl("The video may not lie in the service's own container.")
+    if own and container in (settings.container, settings.models_container):
+        raise BadUrl("The video may not lie in a container of the service's own.")
     # Built from what was checked, never the caller's own text.
     checked = f"{parts.scheme}://{parts.netloc}/{prefix}{quote(container)}/{quote(blob)}"
     return Source(url=checked, container=container, blob=blob, own=own)

@@ -109,11 +109,13 @@ class ModelManifest(Contract):
     """A profile may say otherwise. A head runs when its source does."""
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     golden: Golden = Golden()
+    reference: str | None = None
+    """"sample/<file>": how its scores were spread over known footage (shared/drift.py)."""
     provenance: Provenance
 
     @property
     def ref(self) -> ModelRef:
-        told = self.model_dump_json(exclude={"version", "provenance", "golden", "run"})
+        told = self.model_dump_json(exclude={"version", "provenance", "golden", "reference", "run"})
         manifest = hashlib.sha256(told.encode()).hexdigest()
         return ModelRef(name=self.name, version=self.version, digest=self.digest, manifest=manifest)
 

@@ -88,6 +88,12 @@ def test_what_is_no_blob_url_is_refused(url: str) -> None:
         parse_source(url, CLOUD)
 
 
+def test_what_lies_with_the_models_is_no_video() -> None:
+    settings = CLOUD.model_copy(update={"models_container": "networks"})
+    with pytest.raises(BadUrl, match="container of the service's own"):
+        parse_source("https://ours.blob.core.windows.net/networks/a/model.onnx", settings)
+
+
 def test_the_default_port_is_no_other_account() -> None:
     assert parse_source("https://ours.blob.core.windows.net:443/c/b.mp4", CLOUD).own
 
