@@ -223,21 +223,35 @@ def demo(
 
 @models.command("check")
 def models_check(
-    folder: Annotated[Path, typer.Argument(help="One model, or a folder of models.")] = MODELS,
+    folder: Annotated[Path, typer.Argument(help="One model, or a folder of models and profiles.")] = MODELS,
 ) -> None:
-    """Check models as the service does when it loads them: manifest, digest, shapes, golden sample.
+    """Check models as the service does when it loads them: manifest, digest, shapes, golden sample; and
+    what heads, profiles and reference histograms name, the card and the licence.
 
-    Exit code 1 where one is refused, with what is wrong in its line.
+    Exit code 1 where something is wrong, with a line for each fault.
     """
     from client.check import check_models  # onnxruntime is slow to import
 
     checks = check_models(folder)
     for check in checks:
-        view.say(
-            f"{check.name:24} {check.fault or f'ok, version {check.version}, digest {check.digest[:12]}'}"
-        )
-    if refused := [check.name for check in checks if check.fault]:
-        raise ClientError(f"{len(refused)} of {len(checks)} models refused: {', '.join(refused)}.")
+        version = f", version {check.version}, digest {check.digest[:12]}" if check.digest else ""
+        for line in check.faults or (f"ok{version}",):
+            view.say(f"{check.name:24} {line}")
+    if refused := [check.name for check in checks if check.faults]:
+        raise ClientError(f"{len(refused)} of {len(checks)} refused: {', '.join(refused)}.")
+
+
+@models.command("histogram")
+def models_histogram(
+    folders: Annotated[list[Path], typer.Argument(metavar="FOLDER...", help="One or more models.")],
+    video: Annotated[list[Path], typer.Option("--video", help="Footage; may be repeated.")],
+    measured_on: Annotated[str, _option("TEXT", "What the footage is; its files' names without it.")] = "",
+) -> None:
+    """Write sample/reference.json: how a model's scores are spread over footage that it knows."""
+    from client.histogram import write_references
+
+    for path in write_references(folders, video, measured_on):
+        view.say(str(path))
 
 
 @app.command("export")
