@@ -34,6 +34,7 @@ worker-check: $(BIN)/.dev
 
 models: $(BIN)/.dev
 	$(BIN)/python -m models.export
+	$(BIN)/python -m models.export.reference
 
 replay-bench: $(BIN)/.dev
 	$(BIN)/python -m bench.replay

@@ -12,7 +12,7 @@ import numpy as np
 from client.check import BUILT_IN
 from client.errors import ClientError
 from shared.contracts import ModelManifest
-from shared.drift import Reference, measure, reference_json
+from shared.drift import REFERENCE, Reference, measure, reference_json
 from shared.errors import MatchcutError, ModelRefused
 from shared.inference import Model, load_model, read_manifest
 from shared.media import probe
@@ -22,7 +22,6 @@ from shared.scorer import AudioScorer, PictureScorer, score_head
 from shared.sound import sound
 from shared.tracks import Track
 
-REFERENCE = "sample/reference.json"
 _LIMIT_S = 4 * 3600
 
 

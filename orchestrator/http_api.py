@@ -19,11 +19,10 @@ from pydantic import BaseModel
 
 from orchestrator.openapi import openapi, result_schema
 from shared import jobs, names
+from shared.catalogue import Catalogue
 from shared.contracts import Health, JobAccepted, ModelRef, Problem, State, StoredRequest
 from shared.errors import InvalidRequest, MatchcutError, StorageUnavailable
-from shared.profiles import list_profiles
 from shared.redact import redact
-from shared.scorer import find_models
 from shared.settings import VERSION, Settings, get_settings
 from shared.storage import BlobStore
 
@@ -184,10 +183,19 @@ async def file(req: func.HttpRequest) -> func.HttpResponse:
 async def health(req: func.HttpRequest) -> func.HttpResponse:
     settings = get_settings()
     models: tuple[ModelRef, ...] = ()
+    profiles: tuple[str, ...] = ()
+    faults: dict[str, str] = {}
     storage, well = "ok", True
+
+    def look() -> None:
+        nonlocal models, profiles, faults
+        catalogue = Catalogue.of(settings, patient=False)
+        models = tuple(manifest.ref for manifest in catalogue.manifests().values())
+        profiles, faults = catalogue.profiles(), catalogue.faults()
+
     try:
-        found = await asyncio.to_thread(find_models, settings.models_dir)
-        models = tuple(manifest.ref for manifest in found.values())
+        await asyncio.to_thread(look)
+        well = not faults
     except MatchcutError as failure:
         log.error("health: %s", failure.message)
         well = False
@@ -200,7 +208,8 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
             "status": "ok" if well else "degraded",
             "version": VERSION,
             "models": models,
-            "profiles": list_profiles(settings.models_dir),
+            "profiles": profiles,
+            "faults": faults,
             "storage": storage,
         }
     )

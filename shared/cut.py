@@ -9,9 +9,11 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from shared import names
+from shared.catalogue import Catalogue
 from shared.contracts import (
     Audit,
     CascadeResult,
+    Drift,
     EndRecord,
     Gap,
     Look,
@@ -25,16 +27,26 @@ from shared.contracts import (
     UnitSummary,
     VideoResult,
 )
+from shared.drift import drift
 from shared.edits import cut_settings, make_edits
 from shared.errors import SegmentFailed
-from shared.profiles import load_profile
 from shared.proposals import audit_of
 from shared.settings import Settings
 from shared.spotting import shot_changes, spot
-from shared.steps import close_job, load_look, load_plan, load_request, load_summary, load_tracks, metered
+from shared.steps import (
+    close_job,
+    load_choice,
+    load_look,
+    load_plan,
+    load_request,
+    load_summary,
+    load_tracks,
+    metered,
+)
 from shared.storage import BlobStore
 from shared.timecode import frame_to_timecode, start_of_timeline
 from shared.timelines import FORMATS, write_timeline
+from shared.tracks import Track
 
 
 def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int, str]) -> EndRecord:
@@ -78,7 +90,7 @@ def _result(
     if not look.cascade and any(u.kind == "video" and u.index in failed for u in units):
         duration = max(duration, info.planned_frames)  # what was not decoded still counts
     tracks = load_tracks(store, summaries.values())
-    profile = load_profile(settings.models_dir, plan.profile)
+    profile = load_choice(store, plan.job).profile
     looked = look.spans if look.cascade else None
     events = spot(profile, tracks, rate, duration, request.cut.thresholds, looked, look.models)
     audit = None
@@ -115,6 +127,7 @@ def _result(
         ),
         profile=plan.profile,
         models=plan.models,
+        drift=_drift(Catalogue.of(settings), plan, look, tracks),
         events=events,
         edits=make_edits(events, cut_settings(profile.cut, request.cut), rate, duration, silent),
         shot_changes=shot_changes(profile.shots, tracks, rate, duration),
@@ -131,6 +144,19 @@ def _cascade(look: Look, audit: Audit) -> CascadeResult:
         spans=look.spans,
         audit=audit,
     )
+
+
+def _drift(catalogue: Catalogue, plan: Plan, look: Look, tracks: Mapping[str, Track]) -> tuple[Drift, ...]:
+    """A look sees what was chosen to be seen, so its scores say nothing of the footage as a whole."""
+    found = []
+    for ref in plan.models:
+        if ref.name in look.models or ref.name not in tracks:
+            continue
+        reference = catalogue.reference(ref)
+        if reference and (moved := drift(reference, tracks[ref.name])):
+            rounded = {name: round(value, 4) for name, value in moved._asdict().items()}
+            found.append(Drift(model=ref.name, **rounded))
+    return tuple(found)
 
 
 def video_name(url: str) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from itertools import chain
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,8 @@ from shared.contracts import Contract, ModelManifest
 from shared.errors import ModelRefused
 from shared.tracks import Track
 
+REFERENCE = "sample/reference.json"
+"""Where a model's reference lies in its folder, unless its manifest says otherwise."""
 BINS = 20
 MOST_LABELS = 10
 """Of a model with more labels than it can be told by, those with the highest mean are kept."""
@@ -78,24 +80,32 @@ def measure(track: Track, measured_on: str) -> Reference:
     return Reference(measured_on=measured_on, windows=len(scores), histograms=tuple(histograms))
 
 
-def drift(reference: Reference, track: Track) -> float | None:
-    """The population stability index of the label that moved most; None where nothing can be compared.
+class Moved(NamedTuple):
+    psi: float
+    by_chance: float
+
+
+def drift(reference: Reference, track: Track) -> Moved | None:
+    """The population stability index of the label that moved most, and what chance would give; None where
+    nothing can be compared.
 
     PSI = sum over bins of (a - e) ln(a / e), a and e the shares of the track and of the reference
     (Siddiqi, "Credit risk scorecards", Wiley 2006; its rule of thumb: below 0.1 nothing, above 0.25
     another population). Half a count is added to each bin, so that an empty one is finite. Samples of n and m
     windows of the same footage give about (BINS - 1)(1/n + 1/m) by chance (Yurdakul and Naranjo, "Statistical
-    properties of the population stability index", J. Risk Model Validation 14(4), 2020): read it so.
+    properties of the population stability index", J. Risk Model Validation 14(4), 2020); windows that
+    overlap or follow each other are alike, so real footage gives more.
     """
     scores = _scored(track)
     column = {label: number for number, label in enumerate(track.labels)}
     known = [histogram for histogram in reference.histograms if histogram.label in column]
     if not len(scores) or not known:
         return None
-    return max(
+    most = max(
         _stability(np.array(histogram.counts), histogram.count(scores[:, column[histogram.label]]))
         for histogram in known
     )
+    return Moved(most, (BINS - 1) * (1 / len(scores) + 1 / reference.windows))
 
 
 def _stability(expected: npt.NDArray[np.int64], actual: npt.NDArray[np.int64]) -> float:

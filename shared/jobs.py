@@ -12,6 +12,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared import names
+from shared.catalogue import Catalogue
 from shared.contracts import EndRecord, ErrorBody, JobRequest, JobStatus, Plan, Progress, State, StoredRequest
 from shared.errors import (
     FileNotReady,
@@ -77,7 +78,7 @@ def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: s
     request = parse_request(body)
     _, sas = split_secret(request.video)
     source = parse_source(request.video, settings)
-    profile = choose(settings, request).profile
+    profile = choose(Catalogue.of(settings, patient=False), request).profile
     if unknown := sorted(set(request.cut.thresholds) - {rule.label for rule in profile.rules}):
         message = f"the profile {profile.name} has no label {', '.join(unknown)}"
         raise InvalidFields(f"cut.thresholds: {message}.", ({"field": "cut.thresholds", "message": message},))

@@ -38,6 +38,10 @@ def request_path(job: str) -> str:
     return f"{JOBS}/{job}/request.json"
 
 
+def choice_path(job: str) -> str:
+    return f"{JOBS}/{job}/choice.json"
+
+
 def plan_path(job: str) -> str:
     return f"{JOBS}/{job}/plan.json"
 

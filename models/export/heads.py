@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from models.export import Array, Build, command, parse
 from shared.contracts import Provenance
+from shared.drift import REFERENCE
 from shared.inference import read_manifest
 
 MODELS = Path(__file__).resolve().parent.parent
@@ -189,6 +190,7 @@ def build(head: Head) -> Build:
         "input": {"name": "embedding", "layout": "NE"},
         "output": {"name": "logits", "labels": LABELS, "activation": "softmax"},
         "run": source.run,
+        "reference": REFERENCE,
         "provenance": Provenance(
             origin=f"matchcut, models/export, on the embedding of {head.source}",
             licence="MIT",

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.export import Array, Build, constant, parse, provenance
+from shared.drift import REFERENCE
 
 NAME = "motion"
 WIDTH, HEIGHT = 128, 72
@@ -289,6 +290,7 @@ def build() -> Build:
         },
         "output": {"name": "scores", "labels": ["energy", "dx", "dy", "residual", "zoom"]},
         "golden": {"tolerance": 1e-3},
+        "reference": REFERENCE,
         "provenance": provenance(
             "Lucas & Kanade, 'An iterative image registration technique with an application to stereo "
             "vision', IJCAI 1981; Bouguet, 'Pyramidal implementation of the affine Lucas Kanade feature "

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.export import Build, constant, parse, provenance
+from shared.drift import REFERENCE
 
 NAME = "pitch-share"
 WIDTH, HEIGHT = 96, 54
@@ -117,6 +118,7 @@ def build() -> Build:
             "colour": "rgb",
         },
         "output": {"name": "scores", "labels": ["pitch", "pitch_lower", "pitch_centre"]},
+        "reference": REFERENCE,
         "provenance": provenance(
             "Ekin, Tekalp & Mehrotra, 'Automatic soccer video analysis and summarization', "
             "IEEE Trans. Image Processing 12(7), 2003: dominant colour, and the 3:5:3 division."

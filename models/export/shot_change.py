@@ -13,6 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.export import Array, Build, constant, parse, provenance
+from shared.drift import REFERENCE
 
 NAME = "shot-change"
 WIDTH, HEIGHT = 32, 18
@@ -147,6 +148,7 @@ def build() -> Build:
             "colour": "rgb",
         },
         "output": {"name": "scores", "labels": ["cut"]},
+        "reference": REFERENCE,
         "provenance": provenance(
             "Soft colour histograms and motion-compensated block differences, as surveyed in Boreczky & "
             "Rowe, 'Comparison of video shot boundary detection techniques', J. Electronic Imaging 5(2), "

@@ -22,11 +22,12 @@ from shared.contracts.model import (
     ShotRule,
     Signal,
 )
-from shared.contracts.plan import Look, Plan, SpanFacts, Unit, UnitSummary, VideoInfo
+from shared.contracts.plan import Choice, Look, Plan, SpanFacts, Unit, UnitSummary, VideoInfo
 from shared.contracts.request import CutOptions, JobRequest, StoredRequest
 from shared.contracts.result import (
     Audit,
     CascadeResult,
+    Drift,
     Edit,
     EndRecord,
     ErrorBody,
@@ -45,9 +46,11 @@ __all__ = [
     "Audit",
     "Cascade",
     "CascadeResult",
+    "Choice",
     "Contract",
     "CutDefaults",
     "CutOptions",
+    "Drift",
     "Edit",
     "EndRecord",
     "ErrorBody",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts.base import Contract, Probability
 from shared.contracts.model import ModelRef
@@ -58,4 +58,6 @@ class Health(Contract):
     version: str
     models: tuple[ModelRef, ...]
     profiles: tuple[str, ...]
+    faults: dict[str, str] = Field(default_factory=dict)
+    """What is wrong with a model, a profile or their container, by name; they count as absent."""
     storage: Literal["ok", "unavailable"]

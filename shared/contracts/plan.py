@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from shared.contracts.base import Contract, Name, Rate
-from shared.contracts.model import ModelRef
+from shared.contracts.model import ModelManifest, ModelRef, Profile, Run
 from shared.contracts.result import LookedSpan
 
 
@@ -47,6 +47,37 @@ class VideoInfo(Contract):
         """(width, height) in square pixels, upright."""
         width = max(1, round(self.width * self.sample_aspect))
         return (self.height, width) if self.rotation in (90, 270) else (width, self.height)
+
+
+class Choice(Contract):
+    """choice.json: the profile and the models of a job as they were when it was planned, whatever is
+    changed or uploaded while it runs."""
+
+    schema_version: Literal[1] = 1
+    profile: Profile
+    models: dict[Name, ModelManifest]
+    """By name, sorted."""
+    cascade: bool
+
+    def of(self, *, sound: bool | None = None, swept: bool | None = None) -> tuple[str, ...]:
+        """Names, sorted: of models of the sound or of the picture, that a sweep scores or not."""
+        return tuple(
+            name
+            for name in self.models
+            if sound in (None, self.root(name).kind == "audio") and swept in (None, self._swept(name))
+        )
+
+    def run(self, name: str) -> Run:
+        root = self.root(name)
+        return self.profile.run.get(root.name, root.run)
+
+    def root(self, name: str) -> ModelManifest:
+        """The model itself, or a head's source: it decides when and on what the head runs."""
+        manifest = self.models[name]
+        return self.models[manifest.source] if manifest.source else manifest
+
+    def _swept(self, name: str) -> bool:
+        return self.root(name).sweepable and self.run(name) != "proposed"
 
 
 class Unit(Contract):

@@ -152,6 +152,16 @@ class StageTiming(Contract):
     bytes_read: int
 
 
+class Drift(Contract):
+    """How far a model's scores lie from those of the footage it was measured on (shared/drift.py)."""
+
+    model: Name
+    psi: float
+    """Population stability index of the label that moved most; above 0.25 it is another population."""
+    by_chance: float
+    """What as many windows of the same footage would give."""
+
+
 class Result(Contract):
     """result.json, the source of truth: every timeline can be written again from it."""
 
@@ -162,6 +172,8 @@ class Result(Contract):
     video: VideoResult
     profile: Name
     models: tuple[ModelRef, ...]
+    drift: tuple[Drift, ...] = ()
+    """Of models that have a reference, and that saw or heard the whole video."""
     events: tuple[Event, ...]
     edits: tuple[Edit, ...]
     shot_changes: tuple[int, ...]

@@ -202,6 +202,7 @@ def test_health_names_models_and_profiles(service: Service) -> None:
     answer = service.http.get("/api/health")
     assert answer.status_code == 200
     assert answer.json()["storage"] == "ok"
+    assert answer.json()["faults"] == {}
     assert "soccer" in answer.json()["profiles"]
     assert {model["name"] for model in answer.json()["models"]} >= {"crowd-excitement", "motion"}
 

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import json
 import shutil
+import uuid
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from client.histogram import write_references
 from infra.local.azurite import Azurite
 from models.export import Build, constant, parse, provenance, write
 from shared.contracts import State
+from shared.cut import run_cut
+from shared.errors import ModelRefused
+from shared.scoring import run_score
 from shared.settings import ROOT
+from shared.steps import run_plan
 from tests.shared.inline import Bench
 
 pytestmark = pytest.mark.azurite
 
 
-def brightness(folder: Path) -> None:
+def brightness(folder: Path, version: str = "0.1.0") -> None:
     """A frame model: uint8 RGB, NCHW, a batch of exactly 4. Mean of the green channel over 255."""
     graph = parse(
         """
@@ -38,7 +44,7 @@ def brightness(folder: Path) -> None:
         },
     )
     manifest = {
-        "name": "new-brightness", "version": "0.1.0", "kind": "frame", "rate": "2/1", "window": 1,
+        "name": "new-brightness", "version": version, "kind": "frame", "rate": "2/1", "window": 1,
         "stride": 1, "anchor": 0, "batch": 4, "provenance": provenance("made up for a test"),
         "input": {"name": "pixels", "dtype": "uint8", "layout": "NCHW", "width": 12, "height": 8,
                   "colour": "rgb"},
@@ -156,3 +162,111 @@ def test_a_new_model_stands_beside_the_built_in_ones(azurite: Azurite, match: by
     job, end = bench.run(bench.upload(match), models=["new-brightness", "crowd-excitement"])
     assert end.state == State.COMPLETED
     assert set(bench.tracks(job)) == {"new-brightness", "crowd-excitement"}
+
+
+def ship(bench: Bench, folder: Path) -> None:
+    """Upload a folder of models and profiles, as an operator does."""
+    container = bench.service.get_container_client(str(bench.settings.models_container))
+    if not container.exists():
+        container.create_container()
+    for path in folder.rglob("*"):
+        if path.is_file():
+            container.upload_blob(path.relative_to(folder).as_posix(), path.read_bytes(), overwrite=True)
+
+
+@pytest.fixture
+def shipped(azurite: Azurite, tmp_path: Path) -> Bench:
+    """A service with no models built in, and the three new ones in a container."""
+    for make in (brightness, flicker, level, profile):
+        make(tmp_path / "made")
+    (tmp_path / "none").mkdir()
+    bench = Bench(
+        azurite.connection_string,
+        models_dir=tmp_path / "none",
+        models_container=f"models-{uuid.uuid4().hex[:8]}",
+        models_cache=tmp_path / "cache",
+    )
+    ship(bench, tmp_path / "made")
+    return bench
+
+
+def test_models_and_a_profile_from_a_container_need_no_new_image(
+    shipped: Bench, match: bytes, azurite: Azurite, tmp_path: Path
+) -> None:
+    local = Bench(azurite.connection_string, models_dir=tmp_path / "made")
+    edls = []
+    for bench in (shipped, local):
+        job, end = bench.run(bench.upload(match), profile="novelty", models=None)
+        assert end.state == State.COMPLETED
+        edls.append(bench.file(job, "cut.edl"))
+    assert edls[0] == edls[1]
+    assert b"FROM CLIP NAME" in edls[0]
+    assert len(list((tmp_path / "cache").iterdir())) == 3  # each fetched once
+
+
+def test_a_job_keeps_the_models_and_the_profile_it_was_planned_with(
+    shipped: Bench, match: bytes, tmp_path: Path
+) -> None:
+    url = shipped.upload(match)
+    before, _ = shipped.run(url, profile="novelty", models=None, segment_s=13)
+    job = shipped.accept(url, profile="novelty", models=None, segment_s=7)
+    plan = run_plan(shipped.settings, shipped.store, job)
+    run_score(shipped.settings, shipped.store, job, 1)
+    document = json.loads((tmp_path / "made" / "profiles" / "novelty.json").read_text())
+    document["rules"][0]["label"] = "boredom"
+    (tmp_path / "made" / "profiles" / "novelty.json").write_text(json.dumps(document))
+    brightness(tmp_path / "made", version="0.2.0")
+    ship(shipped, tmp_path / "made")
+    shipped.score(job)
+    end = run_cut(shipped.settings, shipped.store, job, {})
+    assert end.state == State.COMPLETED
+    assert plan.models == shipped.result(job).models
+    assert {"surprise"} == {event.label for event in shipped.result(job).events}
+    assert shipped.file(before, "cut.edl") == shipped.file(job, "cut.edl")
+
+
+def test_a_model_that_was_replaced_before_a_worker_had_it_is_a_declared_gap(
+    shipped: Bench, match: bytes, tmp_path: Path
+) -> None:
+    job = shipped.accept(shipped.upload(match), profile="novelty", models=None)
+    run_plan(shipped.settings, shipped.store, job)
+    brightness(tmp_path / "made", version="0.2.0")
+    ship(shipped, tmp_path / "made")
+    shipped.score(job)
+    end = run_cut(shipped.settings, shipped.store, job, {})
+    assert end.state == State.COMPLETED_WITH_GAPS
+    (gap,) = shipped.result(job).gaps
+    assert (("new-brightness",), "model_refused") == (gap.models, gap.code)
+
+
+def test_a_broken_model_in_the_container_is_refused_by_name_and_harms_no_other_job(
+    shipped: Bench, match: bytes, tmp_path: Path
+) -> None:
+    (tmp_path / "made" / "new-level" / "model.json").write_text("{}")
+    ship(shipped, tmp_path / "made")
+    url = shipped.upload(match)
+    with pytest.raises(ModelRefused, match="new-level"):
+        shipped.accept(url, profile="novelty", models=None)
+    _, end = shipped.run(url, profile="novelty", models=["new-brightness"])
+    assert end.state == State.COMPLETED
+
+
+def test_the_result_tells_how_far_the_scores_lie_from_the_reference(
+    shipped: Bench, match: bytes, tmp_path: Path
+) -> None:
+    url, made = shipped.upload(match), tmp_path / "made"
+    job, _ = shipped.run(url, profile="novelty", models=None)
+    assert shipped.result(job).drift == ()
+    (tmp_path / "match.mp4").write_bytes(match)
+    write_references([made / "new-level", made / "new-brightness"], [tmp_path / "match.mp4"])
+    path = made / "new-brightness" / "sample" / "reference.json"
+    other = json.loads(path.read_text())
+    for histogram in other["histograms"]:
+        histogram["counts"].reverse()
+    path.write_text(json.dumps(other))
+    ship(shipped, made)
+    job, _ = shipped.run(url, profile="novelty", models=None, name="again")
+    drift = {moved.model: moved for moved in shipped.result(job).drift}
+    assert {"new-brightness", "new-level"} == set(drift)
+    assert 0 == drift["new-level"].psi < drift["new-level"].by_chance
+    assert drift["new-brightness"].psi > 0.25
