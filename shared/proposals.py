@@ -73,7 +73,8 @@ def propose(
             best = np.maximum(best, bound - rule.threshold)
     reach = _reach(profile, looks)
     frames = _Frames(profile.grid, rate, duration_frames, reach)
-    random = np.random.Generator(np.random.PCG64(seed))
+    # The one stream of numpy's that no release may change: the same video gives the same spans.
+    random = np.random.RandomState(list(divmod(seed, 2**32)))
     order = np.lexsort((random.permutation(points), -best))
     most, least = Fraction(cascade.most_share) * duration_frames, Fraction(cascade.least_s) * rate
     wanted, seen = np.zeros(duration_frames, bool), np.zeros(duration_frames, bool)
@@ -110,7 +111,8 @@ def upper_bound(rule: LabelRule, swept: Mapping[str, Values], added: Iterable[fl
     whole = weights + favour
     # Without any signal in favour to come, the bound is the score itself.
     bound = np.where(whole > 0, (total + favour) / np.where(whole > 0, whole, 1.0), 1.0)
-    return np.round(np.clip(bound, 0.0, 1.0), DIGITS)
+    # Sums in another order may round to the next digit.
+    return np.asarray(np.clip(np.round(bound, DIGITS) + 10.0**-DIGITS, 0.0, 1.0))
 
 
 def audit_of(

@@ -69,7 +69,7 @@ def spot(
     Raises ModelRefused where a track lacks the label that a signal reads.
     """
     points = point_count(duration_frames, rate, profile.grid)
-    cuts = shot_changes(profile.shots, tracks, rate, duration_frames)
+    cuts = _changing(profile.shots, tracks, rate)
     signals = []
     for signal in profile.signals:
         if signal.model in tracks:
@@ -263,7 +263,8 @@ def shot_changes(
     """Timeline frames that begin a new shot, ascending.
 
     A change is a local maximum of the pair model at or above the threshold (of a plateau the
-    first window), thinned by min_gap_s, the highest first. Its frame is the one on the screen at the
+    first window), thinned by min_gap_s, the highest first; beside what was not scored none is known to be
+    a maximum. Its frame is the one on the screen at the
     anchor sample: floor(sample * rate / the model's rate). None where the model did not run.
     Raises ModelRefused where the track lacks the rule's label.
     """
@@ -275,13 +276,30 @@ def shot_changes(
     maxima = maxima[scores[maxima] >= rule.threshold]
     hops_per_second = track.grid.rate / track.grid.stride
     kept = suppress(maxima, scores[maxima], _points(rule.min_gap_s, hops_per_second))
-    frames = {floor(track.grid.anchor_s(track.first + int(maxima[index])) * rate) for index in kept}
+    frames = {_frame(track, int(maxima[index]), rate) for index in kept}
     return tuple(sorted(frame for frame in frames if frame < duration_frames))
 
 
+def _changing(rule: ShotRule | None, tracks: Mapping[str, Track], rate: Fraction) -> list[int]:
+    """Timeline frames of every window at or above the threshold, ascending: unlike the maxima among
+    them, these do not depend on what lies beyond a looked span."""
+    if rule is None or rule.model not in tracks:
+        return []
+    track = tracks[rule.model]
+    scores = track.scores[:, column_of(track, rule.label, "shots")]
+    return [_frame(track, int(window), rate) for window in np.flatnonzero(scores >= rule.threshold)]
+
+
+def _frame(track: Track, row: int, rate: Fraction) -> int:
+    """The timeline frame on the screen at the anchor of a row's window."""
+    return floor(track.grid.anchor_s(track.first + row) * rate)
+
+
 def local_maxima(values: Values) -> Indices:
-    """Indices of the values above both neighbours, of a plateau the first; NaN is below all."""
-    level = np.concatenate([[-np.inf], np.where(np.isnan(values), -np.inf, values), [-np.inf]])
+    """Indices of the values above both neighbours, of a plateau the first. Beyond the ends all is lower;
+    NaN may be higher than any."""
+    level = np.concatenate([[-np.inf], np.where(np.isnan(values), np.inf, values), [-np.inf]])
     steps = np.flatnonzero(level[1:] != level[:-1])
     rises = level[steps + 1] > level[steps]
-    return np.asarray(steps[:-1][rises[:-1] & ~rises[1:]], np.int64)
+    found = steps[:-1][rises[:-1] & ~rises[1:]]
+    return np.asarray(found[~np.isnan(values[found])], np.int64)

@@ -289,10 +289,17 @@ def test_events_lie_in_the_video_keep_their_distance_and_do_not_overlap(
 
 
 def test_local_maxima_take_the_first_of_a_plateau_and_no_shoulder() -> None:
-    values = np.array([0.9, 0.1, 0.5, 0.5, 0.7, 0.7, 0.2, NAN, 0.3, NAN, 0.4, 0.4])
-    assert [0, 4, 8, 10] == local_maxima(values).tolist()
+    values = np.array([0.9, 0.1, 0.5, 0.5, 0.7, 0.7, 0.2, NAN, 0.3, NAN, 0.4, 0.3, 0.5, 0.5])
+    assert [0, 4, 12] == local_maxima(values).tolist()
     assert [] == local_maxima(np.array([])).tolist()
     assert [] == local_maxima(np.array([NAN, NAN])).tolist()
+
+
+@given(st.lists(st.tuples(st.sampled_from([0.1, 0.4, 0.7, 0.9]), st.booleans()), max_size=40))
+def test_what_was_not_scored_makes_no_maximum(windows: list[tuple[float, bool]]) -> None:
+    values = np.array([value for value, _ in windows])
+    seen = np.array([value if looked else NAN for value, looked in windows])
+    assert set(local_maxima(seen).tolist()) <= set(local_maxima(values).tolist())
 
 
 @pytest.mark.parametrize(
