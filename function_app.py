@@ -7,10 +7,20 @@ from activities.close_job import blueprint as close_job
 from activities.plan_job import blueprint as plan_job
 from activities.plan_look import blueprint as plan_look
 from activities.score_segment import blueprint as score_segment
+from activities.start_next import blueprint as start_next
 from activities.write_cut import blueprint as write_cut
 from orchestrator.blueprint import blueprint as orchestrators
 from orchestrator.http_api import blueprint as http_api
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
-for blueprint in (http_api, orchestrators, plan_job, plan_look, score_segment, write_cut, close_job):
+for blueprint in (
+    http_api,
+    orchestrators,
+    plan_job,
+    plan_look,
+    score_segment,
+    write_cut,
+    close_job,
+    start_next,
+):
     app.register_functions(blueprint)

@@ -5,9 +5,10 @@ An exception in one task of a fan-out would hide the results of all the others.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import traceback
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from typing import Any
 
@@ -17,6 +18,7 @@ from shared.settings import Settings, get_settings
 from shared.storage import BlobStore
 
 log = logging.getLogger("matchcut")
+InThread = Callable[[Callable[[Settings, BlobStore], Any]], Awaitable[Any]]
 
 
 def outcome(work: Callable[[Settings, BlobStore], dict[str, Any]], **where: Any) -> dict[str, Any]:
@@ -34,6 +36,24 @@ def outcome(work: Callable[[Settings, BlobStore], dict[str, Any]], **where: Any)
         log.error("%s: unexpected failure\n%s", where, redact(traceback.format_exc()))
         error = MatchcutError(f"An unexpected {type(failure).__name__} stopped this step.")
         return {"ok": False, **where, "error": {**error.record(), "retryable": True}}
+
+
+async def outcome_of(work: Callable[[InThread], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+    """The same of work that awaits a durable client; `in_thread` runs what blocks."""
+
+    async def in_thread(step: Callable[[Settings, BlobStore], Any]) -> Any:
+        settings = get_settings()
+        return await asyncio.to_thread(lambda: step(settings, _store(settings)))
+
+    try:
+        return {"ok": True, **await work(in_thread)}
+    except MatchcutError as failure:
+        log.warning("%s (%s)", failure.code, redact(failure.message))
+        return {"ok": False, "error": failure.record()}
+    except Exception as failure:
+        log.error("unexpected failure\n%s", redact(traceback.format_exc()))
+        error = MatchcutError(f"An unexpected {type(failure).__name__} stopped this step.")
+        return {"ok": False, "error": {**error.record(), "retryable": True}}
 
 
 @lru_cache(maxsize=1)

@@ -17,6 +17,11 @@ def job(context: df.DurableOrchestrationContext) -> Any:
     return (yield from flow.run_job(context))
 
 
+@blueprint.orchestration_trigger(context_name="context", orchestration=names.BATCH)
+def batch(context: df.DurableOrchestrationContext) -> Any:
+    return (yield from flow.run_batch(context))
+
+
 @blueprint.orchestration_trigger(context_name="context", orchestration=names.SCORE_BLOCK)
 def score_block(context: df.DurableOrchestrationContext) -> Any:
     return (yield from flow.score_block(context))

@@ -37,6 +37,28 @@ def run_job(context: DurableOrchestrationContext) -> Flow:
 
     Below, `job` is that id: the folder of the run's records.
     """
+    final = yield from _run(context)
+    if (context.get_input() or {}).get("batch"):
+        yield from _insist(context, names.START_NEXT, {})
+    return final
+
+
+def run_batch(context: DurableOrchestrationContext) -> Flow:
+    """Makes jobs of a batch's requests, block after block. Instance id: the batch's. Output: blocks given up.
+
+    The jobs run on their own. A block that is given up is tried again by whoever looks for batches that
+    are not expanded yet.
+    """
+    batch = context.instance_id
+    lost = 0
+    for first in range(0, context.get_input()["total"], names.BATCH_BLOCK):
+        answer = yield from _insist(context, names.EXPAND_BATCH, {"batch": batch, "first": first})
+        lost += not answer["ok"]
+        yield from _insist(context, names.START_NEXT, {})
+    return {"lost": lost}
+
+
+def _run(context: DurableOrchestrationContext) -> Flow:
     job = context.instance_id
     context.set_custom_status({"state": State.PLANNING.value})
     plan = yield from _insist(context, names.PLAN_JOB, {"job": job})
@@ -46,7 +68,8 @@ def run_job(context: DurableOrchestrationContext) -> Flow:
     first = plan["units"]
     status = _status(context, plan, first)
     context.set_custom_status({"state": State.SCORING.value, **status})
-    failed = yield from _score(context, job, 0, first)
+    few = bool((context.get_input() or {}).get("batch"))
+    failed = yield from _score(context, job, 0, first, few)
 
     look = yield from _insist(context, names.PLAN_LOOK, {"job": job, "failed": failed})
     if not look["ok"]:
@@ -55,7 +78,7 @@ def run_job(context: DurableOrchestrationContext) -> Flow:
         end = first + look["units"]
         status = {**_status(context, plan, end), "before": first}
         context.set_custom_status({"state": State.SCORING.value, **status})
-        failed = _merged([failed, (yield from _score(context, job, first, end))])
+        failed = _merged([failed, (yield from _score(context, job, first, end, few))])
 
     context.set_custom_status({"state": State.CUTTING.value, **status})
     cut = yield from _insist(context, names.WRITE_CUT, {"job": job, "failed": failed})
@@ -73,22 +96,28 @@ def _status(context: DurableOrchestrationContext, plan: dict[str, Any], total: i
 def score_block(context: DurableOrchestrationContext) -> Flow:
     """Sub-orchestrator: the units [first, end) of a job. Output: what failed in them."""
     task = context.get_input()
-    return (yield from _score_units(context, task["job"], range(task["first"], task["end"])))
+    units = range(task["first"], task["end"])
+    return (yield from _score_units(context, task["job"], units, task["few"]))
 
 
-def _score(context: DurableOrchestrationContext, job: str, first: int, end: int) -> Flow:
-    """One fan-out: the units [first, end), in blocks where they are many. Output: what failed."""
+def _score(context: DurableOrchestrationContext, job: str, first: int, end: int, few: bool) -> Flow:
+    """One fan-out: the units [first, end), in blocks where they are many. Output: what failed.
+
+    few: the work of a batch; never more than names.FEW units of it wait in front of somebody else's.
+    """
     if blocks := names.blocks(first, end):
-        return (yield from _score_blocks(context, job, blocks))
-    return (yield from _score_units(context, job, range(first, end)))
+        return (yield from _score_blocks(context, job, blocks, few))
+    return (yield from _score_units(context, job, range(first, end), few))
 
 
-def _score_units(context: DurableOrchestrationContext, job: str, units: Sequence[int]) -> Flow:
+def _score_units(context: DurableOrchestrationContext, job: str, units: Sequence[int], few: bool) -> Flow:
     """Waves of score_segment: those that fail with a retryable error go into the next wave."""
     failed: Failed = {}
     for wave in range(WAVES):
-        tasks = [context.call_activity(names.SCORE_SEGMENT, {"job": job, "unit": unit}) for unit in units]
-        answers = yield from _all(context, tasks)
+        answers: list[Any] = []
+        for some in _parts(units, names.FEW if few else names.MAX_FAN_OUT):
+            tasks = [context.call_activity(names.SCORE_SEGMENT, {"job": job, "unit": unit}) for unit in some]
+            answers += yield from _all(context, tasks)
         again = []
         for unit, answer in zip(units, answers, strict=True):
             if answer["ok"]:
@@ -103,23 +132,29 @@ def _score_units(context: DurableOrchestrationContext, job: str, units: Sequence
     return failed
 
 
-def _score_blocks(context: DurableOrchestrationContext, job: str, blocks: Sequence[range]) -> Flow:
-    """One wave of sub-orchestrations; they retry by themselves."""
-    tasks = [
-        context.call_sub_orchestrator(
-            names.SCORE_BLOCK,
-            {"job": job, "first": block.start, "end": block.stop},
-            names.block_id(job, block),
-        )
-        for block in blocks
-    ]
-    answers = yield from _all(context, tasks)
+def _score_blocks(context: DurableOrchestrationContext, job: str, blocks: Sequence[range], few: bool) -> Flow:
+    """One wave of sub-orchestrations, of a batch one at a time; they retry by themselves."""
+    answers: list[Any] = []
+    for some in _parts(blocks, 1 if few else len(blocks)):
+        tasks = [
+            context.call_sub_orchestrator(
+                names.SCORE_BLOCK,
+                {"job": job, "first": block.start, "end": block.stop, "few": few},
+                names.block_id(job, block),
+            )
+            for block in some
+        ]
+        answers += yield from _all(context, tasks)
     return _merged(
         [
             {_LOST["code"]: list(block)} if answer is _LOST_ANSWER else answer
             for block, answer in zip(blocks, answers, strict=True)
         ]
     )
+
+
+def _parts(several: Sequence[Any], size: int) -> list[Sequence[Any]]:
+    return [several[start : start + size] for start in range(0, len(several), size)]
 
 
 def _merged(several: Sequence[Failed]) -> Failed:

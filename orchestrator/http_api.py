@@ -18,10 +18,20 @@ import azure.functions as func
 from pydantic import BaseModel
 
 from orchestrator.openapi import openapi, result_schema
-from shared import jobs, names
+from orchestrator.starting import ensure_expanded, ensure_started, live, tend
+from shared import batches, jobs, listing
 from shared.catalogue import Catalogue
-from shared.contracts import Health, JobAccepted, ModelRef, Problem, State, StoredRequest
-from shared.errors import InvalidRequest, MatchcutError, StorageUnavailable
+from shared.contracts import (
+    Batch,
+    BatchStatus,
+    Health,
+    JobAccepted,
+    ModelRef,
+    Problem,
+    State,
+    StoredRequest,
+)
+from shared.errors import InvalidRequest, MatchcutError
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings
 from shared.storage import BlobStore
@@ -91,14 +101,6 @@ def _threads() -> ThreadPoolExecutor:
     return ThreadPoolExecutor(64, "api")
 
 
-async def _live(client: df.DurableOrchestrationClient, instance: str) -> jobs.Live | None:
-    status = await client.get_status(instance)
-    if status.runtime_status is None:
-        return None
-    custom = status.custom_status if isinstance(status.custom_status, dict) else {}
-    return jobs.Live(status.runtime_status.value, custom)
-
-
 async def _request(job: str) -> StoredRequest:
     return await _in_thread(lambda settings, store: jobs.find_request(store, job))
 
@@ -107,13 +109,11 @@ async def _request(job: str) -> StoredRequest:
 @blueprint.durable_client_input(client_name="client")
 @_problems_as_json
 async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    key = req.headers.get("Idempotency-Key")
-    if key is not None and not 1 <= len(key) <= 200:
-        raise InvalidRequest("Idempotency-Key has 1 to 200 characters.")
+    key = _idempotency_key(req)
     stored = await _in_thread(lambda settings, store: jobs.accept(settings, store, req.get_body(), key))
     end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.run))
     if end is None:
-        await _ensure_started(client, stored)
+        await ensure_started(client, stored, _in_thread)
     url = jobs.status_url(get_settings(), stored.job)
     accepted = JobAccepted(id=stored.job, state=end.state if end else State.QUEUED, status_url=url)
     if end:
@@ -121,25 +121,11 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     return _answer(accepted, 202, Location=url, Retry_After=str(RETRY_AFTER_S))
 
 
-async def _ensure_started(client: df.DurableOrchestrationClient, stored: StoredRequest) -> None:
-    """Look, then start. Of two that race, one start is refused: fine, so long as the instance is there."""
-    live = await _live(client, stored.run)
-    if live is not None and live.over:
-        end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.run))
-        if end is not None:
-            return  # it ended between two looks
-        # It is over without a last word: a run of its own for the next attempt.
-        stored = await _in_thread(lambda settings, store: jobs.again(store, stored, stored.attempt))
-        live = await _live(client, stored.run)
-    if live is not None:
-        return
-    try:
-        await client.start_new(names.JOB, instance_id=stored.run, client_input={"job": stored.run})
-    except Exception as failure:
-        if await _live(client, stored.run) is None:
-            raise StorageUnavailable(
-                "The job was stored but could not be started; POST it again."
-            ) from failure
+def _idempotency_key(req: func.HttpRequest) -> str | None:
+    key: str | None = req.headers.get("Idempotency-Key")
+    if key is not None and not 1 <= len(key) <= 200:
+        raise InvalidRequest("Idempotency-Key has 1 to 200 characters.")
+    return key
 
 
 @blueprint.route(route="jobs/{id}", methods=["GET"])
@@ -147,9 +133,9 @@ async def _ensure_started(client: df.DurableOrchestrationClient, stored: StoredR
 @_problems_as_json
 async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     stored = await _request(req.route_params["id"])
-    live = await _live(client, stored.run)
+    running = await live(client, stored.run)
     now = datetime.now(UTC)
-    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, live, now))
+    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, running, now))
     if found.state.ended:
         return _answer(found)
     return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))
@@ -163,12 +149,24 @@ async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     _, by_this_call = await _in_thread(lambda settings, store: jobs.cancel(store, stored))
     if by_this_call:
         for instance in await _in_thread(lambda settings, store: jobs.instances(store, stored.run)):
-            live = await _live(client, instance)
-            if live is not None and not live.over:
+            running = await live(client, instance)
+            if running is not None and not running.over:
                 await client.terminate(instance, "cancelled")
     now = datetime.now(UTC)
     found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, None, now))
     return _answer(found, 202 if by_this_call else 200)
+
+
+@blueprint.route(route="jobs/{id}/retry", methods=["POST"])
+@blueprint.durable_client_input(client_name="client")
+@_problems_as_json
+async def retry(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    stored = await _request(req.route_params["id"])
+    again = await _in_thread(lambda settings, store: jobs.retry(settings, store, stored, req.get_body()))
+    await ensure_started(client, again, _in_thread)
+    url = jobs.status_url(get_settings(), again.job)
+    accepted = JobAccepted(id=again.job, state=State.QUEUED, status_url=url)
+    return _answer(accepted, 202, Location=url, Retry_After=str(RETRY_AFTER_S))
 
 
 @blueprint.route(route="jobs/{id}/files/{name}", methods=["GET"])
@@ -177,6 +175,62 @@ async def file(req: func.HttpRequest) -> func.HttpResponse:
     job, name = req.route_params["id"], req.route_params["name"]
     content, media_type = await _in_thread(lambda settings, store: jobs.result_file(store, job, name))
     return func.HttpResponse(content, mimetype=media_type.split(";")[0], charset="utf-8")
+
+
+@blueprint.route(route="jobs", methods=["GET"])
+@_problems_as_json
+async def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
+    query = listing.parse_query(req.params)
+    return _answer(await _in_thread(lambda settings, store: listing.list_jobs(settings, store, **query)))
+
+
+@blueprint.route(route="batches", methods=["POST"])
+@blueprint.durable_client_input(client_name="client")
+@_problems_as_json
+async def submit_batch(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    key = _idempotency_key(req)
+    media_type = req.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+
+    def accept(settings: Settings, store: BlobStore) -> Batch:
+        name, requests = batches.parse_batch(req.get_body(), lines=media_type in _JSON_LINES)
+        return batches.accept_batch(settings, store, name, requests, key)
+
+    batch = await _in_thread(accept)
+    found = await _in_thread(_described(batch))
+    if found.state == "Accepting":
+        await ensure_expanded(client, batch)
+    return _answer(found, 202, Location=found.links["self"], Retry_After=str(RETRY_AFTER_S))
+
+
+_JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
+
+
+def _described(batch: Batch) -> Callable[[Settings, BlobStore], BatchStatus]:
+    now = datetime.now(UTC)
+    return lambda settings, store: batches.describe_batch(settings, store, batch, now)
+
+
+@blueprint.route(route="batches/{id}", methods=["GET"])
+@_problems_as_json
+async def batch_status(req: func.HttpRequest) -> func.HttpResponse:
+    batch = await _batch(req.route_params["id"])
+    found = await _in_thread(_described(batch))
+    if found.state == "Ended":
+        return _answer(found)
+    return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))
+
+
+@blueprint.route(route="batches/{id}/csv", methods=["GET"])
+@_problems_as_json
+async def batch_csv(req: func.HttpRequest) -> func.HttpResponse:
+    batch = await _batch(req.route_params["id"])
+    text = await _in_thread(lambda settings, store: batches.batch_csv(settings, store, batch))
+    name = {"Content-Disposition": f'attachment; filename="{batch.id}.csv"'}
+    return func.HttpResponse(text, mimetype="text/csv", charset="utf-8", headers=name)
+
+
+async def _batch(batch: str) -> Batch:
+    return await _in_thread(lambda settings, store: batches.find_batch(store, batch))
 
 
 @blueprint.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
@@ -224,3 +278,13 @@ async def openapi_document(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="schemas/result.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def schema_document(req: func.HttpRequest) -> func.HttpResponse:
     return _answer(result_schema(), media_type="application/schema+json")
+
+
+@blueprint.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=True)
+@blueprint.durable_client_input(client_name="client")
+async def tend_open(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Nothing that was accepted waits for ever, whoever died."""
+    try:
+        await tend(client, _in_thread)
+    except MatchcutError as failure:
+        log.warning("tend: %s", redact(failure.message))

@@ -6,18 +6,46 @@ from typing import Any
 
 from pydantic.json_schema import models_json_schema
 
-from shared.contracts import Health, JobAccepted, JobRequest, JobStatus, Problem, Result
+from shared.contracts import (
+    BatchRequest,
+    BatchStatus,
+    Health,
+    JobAccepted,
+    JobList,
+    JobRequest,
+    JobStatus,
+    Problem,
+    Result,
+    RetryRequest,
+    State,
+)
 from shared.names import JOB_ID_PATTERN
 from shared.settings import VERSION
 
 _REF = "#/components/schemas/{model}"
 
 
+_IDEMPOTENCY_KEY = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 200},
+}
+
+
+def _query(name: str, schema: dict[str, Any], description: str = "") -> dict[str, Any]:
+    told = {"description": description} if description else {}
+    return {"name": name, "in": "query", "required": False, "schema": schema, **told}
+
+
 def openapi() -> dict[str, Any]:
     """OpenAPI 3.1 of everything under /api."""
     _, schemas = models_json_schema(
-        [(model, "validation") for model in (JobRequest,)]
-        + [(model, "serialization") for model in (JobAccepted, JobStatus, Problem, Health, Result)],
+        [(model, "validation") for model in (JobRequest, BatchRequest, RetryRequest)]
+        + [
+            (model, "serialization")
+            for model in (JobAccepted, JobList, JobStatus, BatchStatus, Problem, Health, Result)
+        ],
         ref_template=_REF,
     )
     job_id = {
@@ -34,14 +62,7 @@ def openapi() -> dict[str, Any]:
                 "post": {
                     "operationId": "submit",
                     "summary": "Start a job; the same video and options give the same job.",
-                    "parameters": [
-                        {
-                            "name": "Idempotency-Key",
-                            "in": "header",
-                            "required": False,
-                            "schema": {"type": "string", "minLength": 1, "maxLength": 200},
-                        }
-                    ],
+                    "parameters": [_IDEMPOTENCY_KEY],
                     "requestBody": {
                         "required": True,
                         "content": {"application/json": {"schema": _ref(JobRequest)}},
@@ -51,7 +72,79 @@ def openapi() -> dict[str, Any]:
                         "202": _answer("Accepted.", JobAccepted, "Location", "Retry-After"),
                         **_problems(400, 403, 404, 409, 413, 503),
                     },
+                },
+                "get": {
+                    "operationId": "list_jobs",
+                    "summary": "Jobs, newest first.",
+                    "parameters": [
+                        _query(
+                            "state", {"type": "string"}, f"Some of {', '.join(State)}, with commas between."
+                        ),
+                        _query(
+                            "since", {"type": "string", "format": "date-time"}, "Accepted at or after it."
+                        ),
+                        _query("top", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
+                        _query("continuation", {"type": "string"}, "As the page before gave it."),
+                    ],
+                    "responses": {"200": _answer("A page.", JobList), **_problems(400, 503)},
+                },
+            },
+            "/api/batches": {
+                "post": {
+                    "operationId": "submit_batch",
+                    "summary": "Start up to 1000 jobs that run when there is room.",
+                    "parameters": [_IDEMPOTENCY_KEY],
+                    "requestBody": {
+                        "required": True,
+                        "content": {
+                            "application/json": {"schema": _ref(BatchRequest)},
+                            "application/x-ndjson": {"schema": {"type": "string"}},
+                        },
+                    },
+                    "responses": {
+                        "202": _answer("Accepted.", BatchStatus, "Location", "Retry-After"),
+                        **_problems(400, 409, 503),
+                    },
                 }
+            },
+            "/api/batches/{id}": {
+                "parameters": [job_id],
+                "get": {
+                    "operationId": "batch_status",
+                    "responses": {
+                        "200": _answer("Every job has ended.", BatchStatus),
+                        "202": _answer("The batch goes on.", BatchStatus, "Retry-After"),
+                        **_problems(404, 503),
+                    },
+                },
+            },
+            "/api/batches/{id}/csv": {
+                "parameters": [job_id],
+                "get": {
+                    "operationId": "batch_csv",
+                    "responses": {
+                        "200": {
+                            "description": "A row per video.",
+                            "content": {"text/csv": {"schema": {"type": "string"}}},
+                        },
+                        **_problems(404, 503),
+                    },
+                },
+            },
+            "/api/jobs/{id}/retry": {
+                "parameters": [job_id],
+                "post": {
+                    "operationId": "retry",
+                    "summary": "Run what is missing of a job that ended with gaps, failed or was cancelled.",
+                    "requestBody": {
+                        "required": False,
+                        "content": {"application/json": {"schema": _ref(RetryRequest)}},
+                    },
+                    "responses": {
+                        "202": _answer("Accepted.", JobAccepted, "Location", "Retry-After"),
+                        **_problems(400, 403, 404, 409, 503),
+                    },
+                },
             },
             "/api/jobs/{id}": {
                 "parameters": [job_id],

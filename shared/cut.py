@@ -15,6 +15,7 @@ from shared.contracts import (
     CascadeResult,
     Drift,
     EndRecord,
+    ErrorBody,
     Gap,
     Look,
     Plan,
@@ -29,7 +30,7 @@ from shared.contracts import (
 )
 from shared.drift import drift
 from shared.edits import cut_settings, make_edits
-from shared.errors import SegmentFailed
+from shared.errors import Incomplete, SegmentFailed
 from shared.proposals import audit_of
 from shared.settings import Settings
 from shared.spotting import shot_changes, spot
@@ -69,7 +70,11 @@ def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int,
         form = FORMATS[name]
         store.put(names.file_path(job, form.file_name), write_timeline(result, name), form.media_type)
         files.append(form.file_name)
-    return close_job(store, job, result.state, files=files)
+    error = None
+    if result.state is State.FAILED:
+        spans = f"{len(result.gaps)} gap{'s' if len(result.gaps) > 1 else ''}"
+        error = ErrorBody(**Incomplete(f"The job is strict, and its result has {spans}.").record())
+    return close_job(store, job, result.state, error, files)
 
 
 def _result(
@@ -105,7 +110,7 @@ def _result(
     name = request.name or video_name(request.video)
     return Result(
         job=stored.job,
-        state=State.COMPLETED_WITH_GAPS if gaps else State.COMPLETED,
+        state=_state(gaps, request.strict),
         title=request.cut.title or name,
         video=VideoResult(
             name=name,
@@ -135,6 +140,12 @@ def _result(
         gaps=gaps,
         timing=_timing(plan, look, summaries),
     )
+
+
+def _state(gaps: Sequence[Gap], strict: bool) -> State:
+    if not gaps:
+        return State.COMPLETED
+    return State.FAILED if strict else State.COMPLETED_WITH_GAPS
 
 
 def _cascade(look: Look, audit: Audit) -> CascadeResult:

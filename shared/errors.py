@@ -97,6 +97,12 @@ class JobNotFound(MatchcutError):
     action = "Check the id; POST /api/jobs starts a job."
 
 
+class BatchNotFound(MatchcutError):
+    code = "batch_not_found"
+    status = 404
+    action = "Check the id; POST /api/batches starts a batch."
+
+
 class FileNotReady(MatchcutError):
     code = "file_not_found"
     status = 404
@@ -138,6 +144,17 @@ class StorageUnavailable(MatchcutError):
     status = 503
     retryable = True
     action = "Try again in a minute."
+
+
+class Incomplete(MatchcutError):
+    code = "incomplete"
+    action = "Look at the gaps in result.json; retry the job, or send it without strict."
+
+
+class NothingToRetry(MatchcutError):
+    code = "nothing_to_retry"
+    status = 409
+    action = "Fetch the result; POST the video with other options for another cut."
 
 
 class SegmentFailed(MatchcutError):

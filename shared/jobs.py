@@ -11,15 +11,28 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shared import names
+from shared import ledger, names
 from shared.catalogue import Catalogue
-from shared.contracts import EndRecord, ErrorBody, JobRequest, JobStatus, Plan, Progress, State, StoredRequest
+from shared.contracts import (
+    EndRecord,
+    ErrorBody,
+    JobRequest,
+    JobStatus,
+    Plan,
+    Priority,
+    Progress,
+    RetryRequest,
+    State,
+    StoredRequest,
+)
 from shared.errors import (
     FileNotReady,
     IdempotencyConflict,
     InvalidRequest,
     JobNotFound,
+    NothingToRetry,
     UnknownField,
+    VideoChanged,
     VideoTooLarge,
 )
 from shared.settings import Settings
@@ -75,7 +88,17 @@ def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: s
     Raises what the checks find: InvalidRequest and its kin, BadUrl, HostNotAllowed, UnknownModel,
     BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict, StorageUnavailable.
     """
-    request = parse_request(body)
+    return take(settings, store, parse_request(body), idempotency_key)
+
+
+def take(
+    settings: Settings,
+    store: BlobStore,
+    request: JobRequest,
+    idempotency_key: str | None = None,
+    priority: Priority = "interactive",
+) -> StoredRequest:
+    """`accept` of a request that is well formed; its video's URL may hold a SAS."""
     _, sas = split_secret(request.video)
     source = parse_source(request.video, settings)
     profile = choose(Catalogue.of(settings, patient=False), request).profile
@@ -100,13 +123,15 @@ def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: s
         fingerprint=hashlib.sha256(canonical.encode()).hexdigest(),
         etag=facts.etag,
         length_bytes=facts.length_bytes,
-        created=datetime.now(UTC).isoformat(timespec="milliseconds"),
+        created=now(),
+        priority=priority,
     )
     there = _latest(store, job)
     if there is None:
         # The secret first: once the request is there, another caller may start the job.
         _keep_secret(store, stored, sas)
         if store.put_new(names.request_path(job), stored.model_dump_json().encode()):
+            ledger.enter(store, stored)
             return stored
         there = _latest(store, job)
         assert there is not None
@@ -116,20 +141,86 @@ def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: s
     end = find_end(store, there.run)
     if end is None:
         _keep_secret(store, there, sas)
+        # Whoever waits for an answer does not wait for a batch; and a process may have died before this.
+        ledger.reopen(store, there.model_copy(update={"priority": priority}))
         return there
     if end.state in (State.FAILED, State.CANCELLED):
-        return again(store, stored, there.attempt, sas)
+        return again(store, there, sas, stored)
     return there
 
 
-def again(store: BlobStore, stored: StoredRequest, attempt: int, sas: str = "") -> StoredRequest:
-    """A new attempt after the one that ended: a run of its own, with records of its own, so that what
-    is left of the old one cannot touch it. Scores stay, so only what is missing is scored."""
-    new = stored.model_copy(update={"attempt": attempt + 1})
-    _keep_secret(store, new, sas or find_secret(store, stored))
-    store.put_new(names.request_path(new.run), new.model_dump_json().encode())
-    store.delete(names.secret_path(stored.run, stored.fingerprint))  # still there where it was lost
+def again(
+    store: BlobStore, last: StoredRequest, sas: str = "", request: StoredRequest | None = None
+) -> StoredRequest:
+    """A new attempt after `last`, which ended: a run of its own, with records of its own, so that what
+    is left of the old one cannot touch it. Scores stay, so only what is missing is scored.
+
+    request: what to attempt, where that is not the same once more. Of two callers one wins.
+    """
+    new = (request or last).model_copy(update={"attempt": last.attempt + 1, "created": now()})
+    _keep_secret(store, new, sas or find_secret(store, last))
+    if store.put_new(names.request_path(new.run), new.model_dump_json().encode()):
+        ledger.enter(store, new)
+        ledger.forget(store, last)
+    else:
+        new = StoredRequest.model_validate_json(store.get(names.request_path(new.run)))
+    store.delete(names.secret_path(last.run, last.fingerprint))  # still there where it was lost
     return new
+
+
+def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:
+    """Runs that may run now, in their order: every interactive one, and the first few of batches.
+
+    One that has ended and still stands among the open ones is settled on the way.
+    """
+    found: list[StoredRequest] = []
+    most: dict[Priority, int | None] = {"interactive": None, "batch": settings.batch_jobs}
+    for priority, limit in most.items():
+        counted = 0
+        for run in ledger.open_runs(store, priority):
+            if limit is not None and counted >= limit:
+                break
+            data = store.find(names.request_path(run))
+            if data is None:
+                continue
+            stored = StoredRequest.model_validate_json(data)
+            if end := find_end(store, run):
+                ledger.settle(store, stored, end)
+                continue
+            found.append(stored)
+            counted += 1
+    return found
+
+
+def retry(settings: Settings, store: BlobStore, stored: StoredRequest, body: bytes) -> StoredRequest:
+    """Run again what is missing of a job that ended with gaps, failed or was cancelled; a job that still
+    runs is given back. The body may bring a fresh SAS: {"video": "<the same URL>?<SAS>"}.
+
+    Raises NothingToRetry, InvalidRequest, and what looking the video up finds: VideoChanged where
+    it was replaced.
+    """
+    end = find_end(store, stored.run)
+    if end is None:
+        return stored
+    if end.state is State.COMPLETED:
+        raise NothingToRetry("The job is complete; nothing is missing.")
+    sas = ""
+    if body.strip():
+        try:
+            fresh = RetryRequest.model_validate_json(body)
+        except ValidationError as bad:
+            raise InvalidRequest(f"The body is not a retry: {bad.errors()[0]['msg']}.") from None
+        _, sas = split_secret(fresh.video)
+        if parse_source(fresh.video, settings).url != stored.request.video:
+            raise InvalidRequest("video: this is not the job's video; only its query string may differ.")
+    source = parse_source(stored.request.video, settings)
+    if look_up(open_source(source, sas, settings, patient=False)).etag != stored.etag:
+        raise VideoChanged("The video was replaced since the job was accepted.")
+    return again(store, stored, sas)
+
+
+def now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def _keep_secret(store: BlobStore, stored: StoredRequest, sas: str) -> None:

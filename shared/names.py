@@ -13,25 +13,37 @@ PLAN_LOOK = "plan_look"
 SCORE_SEGMENT = "score_segment"
 WRITE_CUT = "write_cut"
 CLOSE_JOB = "close_job"
+START_NEXT = "start_next"
+BATCH = "batch"
+EXPAND_BATCH = "expand_batch"
 
 JOB_ID_PATTERN = r"^[a-z0-9-]{1,80}$"
 MAX_FAN_OUT = 100
 """Actions one orchestrator may schedule: replay work grows with the square of them."""
+FEW = 4
+"""Units of one job of a batch that wait for workers at a time."""
 BLOCK = 50
 """Segments per sub-orchestration, once a job has more than MAX_FAN_OUT."""
+MAX_BATCH = 1000
+"""Videos in one batch."""
+BATCH_BLOCK = 25
+"""Videos of a batch that one activity looks up."""
 MAX_UNITS = MAX_FAN_OUT * BLOCK
 
 SCORES = "scores"
 JOBS = "jobs"
+OPEN = "open"
+INDEX = "index"
+BATCHES = "batches"
 
 
 def is_job_id(text: str) -> bool:
     return re.fullmatch(JOB_ID_PATTERN, text) is not None
 
 
-def digest_id(*parts: str) -> str:
-    """A job id from what identifies the job: the same parts give the same id."""
-    return "m-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+def digest_id(*parts: str, prefix: str = "m") -> str:
+    """The id of a job (or another thing) from what identifies it: the same parts give the same id."""
+    return f"{prefix}-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
 def request_path(job: str) -> str:
@@ -111,3 +123,26 @@ def embedding_path(key: str) -> str:
 def facts_path(key: str) -> str:
     """What decoding found in a span (contracts.SpanFacts)."""
     return f"{SCORES}/{key[:2]}/{key}.json"
+
+
+def batch_path(batch: str) -> str:
+    return f"{BATCHES}/{batch}/batch.json"
+
+
+def batch_block_path(batch: str, first: int | None) -> str:
+    """What became of the requests from `first`; None: the folder of all blocks."""
+    return f"{BATCHES}/{batch}/items/" + ("" if first is None else f"{first:05d}.json")
+
+
+def batch_items_path(batch: str) -> str:
+    """What became of all requests, once that is known."""
+    return f"{BATCHES}/{batch}/items.json"
+
+
+def open_batch_path(batch: str) -> str:
+    return f"{OPEN}/batches/{batch}"
+
+
+def batch_secret_path(batch: str, fingerprint: str) -> str:
+    """Holds every SAS of the batch, until its jobs have them."""
+    return f"secrets/{batch}/{fingerprint}"

@@ -43,6 +43,8 @@ class Settings(BaseSettings):
     """A container on the service's own account with further models and profiles (docs/models.md)."""
     models_cache: Path = Path(tempfile.gettempdir()) / "matchcut-models"
     """Where models from that container are kept; several processes may share it."""
+    batch_jobs: int = 4
+    """Jobs of batches that run at the same time."""
     segment_s: int = 60
     max_video_s: int = 4 * 3600
     max_video_bytes: int = 64 * 1024**3

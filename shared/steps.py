@@ -16,7 +16,7 @@ from hashlib import sha256
 from math import ceil
 from typing import Literal
 
-from shared import names
+from shared import ledger, names
 from shared.catalogue import Catalogue
 from shared.contracts import (
     Choice,
@@ -185,6 +185,9 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
     # First, so that where there is a plan there is its choice, and it is this one's.
     store.put(names.choice_path(job), choice.model_dump_json().encode())
     store.put(names.plan_path(job), plan.model_dump_json().encode())
+    ledger.tell(store, stored, State.SCORING)
+    if ended := store.find(names.end_path(job)):  # cancelled meanwhile
+        ledger.settle(store, stored, EndRecord.model_validate_json(ended))
     return plan
 
 
@@ -300,4 +303,5 @@ def close_job(
     if not store.put_new(names.end_path(job), end.model_dump_json().encode()):
         end = EndRecord.model_validate_json(store.get(names.end_path(job)))
     store.delete(names.secret_path(job, stored.fingerprint))
+    ledger.settle(store, stored, end)
     return end

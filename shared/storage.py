@@ -7,7 +7,7 @@ Its exceptions stop here: they may quote a URL with its signature, ours never do
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
@@ -30,6 +30,7 @@ from shared.errors import (
     BlobAccessDenied,
     BlobNotFound,
     HostNotAllowed,
+    InvalidRequest,
     MatchcutError,
     StorageUnavailable,
     VideoChanged,
@@ -144,10 +145,18 @@ class BlobStore:
         except BlobNotFound:
             return None
 
-    def put(self, path: str, data: bytes, content_type: str = "application/json") -> None:
+    def put(
+        self,
+        path: str,
+        data: bytes,
+        content_type: str = "application/json",
+        metadata: dict[str, str] | None = None,
+    ) -> None:
+        """metadata: ASCII, told by `page` without reading the blob."""
+        settings = ContentSettings(content_type=content_type)
         with _translated_own(path):
             self._container.upload_blob(
-                path, data, overwrite=True, content_settings=ContentSettings(content_type=content_type)
+                path, data, overwrite=True, content_settings=settings, metadata=metadata
             )
 
     def put_new(self, path: str, data: bytes) -> bool:
@@ -171,6 +180,31 @@ class BlobStore:
     def list(self, prefix: str) -> Iterator[str]:
         with _translated_own(prefix):
             yield from self._container.list_blob_names(name_starts_with=prefix)
+
+    def page(
+        self, prefix: str, size: int, continuation: str | None = None
+    ) -> tuple[Sequence[tuple[str, dict[str, str]]], str | None]:
+        """(path and metadata of at most `size` blobs (5000), by path; where to go on, None at the end).
+
+        Raises InvalidRequest for a continuation that storage did not give.
+        """
+        pages: Any = self._container.list_blobs(
+            name_starts_with=prefix, include=["metadata"], results_per_page=size
+        ).by_page(continuation)
+        try:
+            with _translated(prefix):
+                found = [(str(blob.name), dict(blob.metadata or {})) for blob in next(pages, ())]
+        except BadUrl:
+            raise InvalidRequest("This is no continuation that the service gave.") from None
+        return found, pages.continuation_token or None
+
+    def metadata(self, path: str) -> dict[str, str] | None:
+        """What the blob's listing would tell; None where there is none."""
+        try:
+            with _translated_own(path):
+                return dict(self._container.get_blob_client(path).get_blob_properties().metadata or {})
+        except BlobNotFound:
+            return None
 
     def entries(self) -> Iterator[BlobEntry]:
         """Every blob, by path. Raises BlobNotFound where there is no such container."""

@@ -17,10 +17,10 @@ FLOORS = {
         "shared.timelines", "shared.tracks",
     ),
     3: (
-        "shared.catalogue", "shared.media", "shared.pictures", "shared.scorer", "shared.sound",
-        "shared.storage", "shared.sweep",
+        "shared.catalogue", "shared.ledger", "shared.media", "shared.pictures", "shared.scorer",
+        "shared.sound", "shared.storage", "shared.sweep",
     ),
-    4: ("shared.cut", "shared.jobs", "shared.scoring", "shared.steps"),
+    4: ("shared.batches", "shared.cut", "shared.jobs", "shared.listing", "shared.scoring", "shared.steps"),
     5: ("activities", "orchestrator"),
     6: ("function_app",),
 }  # fmt: skip

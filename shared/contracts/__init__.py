@@ -5,7 +5,15 @@ names: _frames and _frame count frames of the timeline (see VideoInfo), _s are s
 """
 
 from shared.contracts.base import Contract, Name, Probability, Rate, Seconds, fraction_text
-from shared.contracts.http import Health, JobAccepted, JobStatus, Problem, Progress
+from shared.contracts.batch import (
+    Batch,
+    BatchFailure,
+    BatchItem,
+    BatchItems,
+    BatchRequest,
+    BatchStatus,
+)
+from shared.contracts.http import Health, JobAccepted, JobList, JobStatus, JobSummary, Problem, Progress
 from shared.contracts.model import (
     Cascade,
     CutDefaults,
@@ -23,7 +31,7 @@ from shared.contracts.model import (
     Signal,
 )
 from shared.contracts.plan import Choice, Look, Plan, SpanFacts, Unit, UnitSummary, VideoInfo
-from shared.contracts.request import CutOptions, JobRequest, StoredRequest
+from shared.contracts.request import CutOptions, JobOptions, JobRequest, Priority, RetryRequest, StoredRequest
 from shared.contracts.result import (
     Audit,
     CascadeResult,
@@ -44,6 +52,12 @@ from shared.contracts.result import (
 
 __all__ = [
     "Audit",
+    "Batch",
+    "BatchFailure",
+    "BatchItem",
+    "BatchItems",
+    "BatchRequest",
+    "BatchStatus",
     "Cascade",
     "CascadeResult",
     "Choice",
@@ -60,8 +74,11 @@ __all__ = [
     "Golden",
     "Health",
     "JobAccepted",
+    "JobList",
+    "JobOptions",
     "JobRequest",
     "JobStatus",
+    "JobSummary",
     "LabelRule",
     "Look",
     "LookedSpan",
@@ -72,6 +89,7 @@ __all__ = [
     "ModelRef",
     "Name",
     "Plan",
+    "Priority",
     "Probability",
     "Problem",
     "Profile",
@@ -79,6 +97,7 @@ __all__ = [
     "Provenance",
     "Rate",
     "Result",
+    "RetryRequest",
     "Run",
     "Seconds",
     "ShotRule",

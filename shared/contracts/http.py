@@ -38,6 +38,26 @@ class JobStatus(Contract):
     error: ErrorBody | None
 
 
+class JobSummary(Contract):
+    """A job in a list. Between Queued and its end a job stands as Scoring."""
+
+    id: str
+    name: str | None
+    created: str
+    state: State
+    code: str | None
+    message: str | None
+    status_url: str
+
+
+class JobList(Contract):
+    """Newest first. A page may hold fewer jobs than asked for, even none, and go on all the same."""
+
+    jobs: tuple[JobSummary, ...]
+    continuation: str | None
+    """What to send for the next page; null at the end."""
+
+
 class Problem(BaseModel):
     """application/problem+json (RFC 9457)."""
 

@@ -22,11 +22,13 @@ class CutOptions(Contract):
     """Timelines to write beside result.json, which is always written."""
 
 
-class JobRequest(Contract):
-    """The body of POST /api/jobs."""
+Priority = Literal["interactive", "batch"]
+"""interactive: runs at once. batch: runs when few others of its kind do, a few units at a time."""
 
-    video: Annotated[str, Field(min_length=8, max_length=4096)]
-    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+class JobOptions(Contract):
+    """What can be asked for besides the video itself."""
+
     profile: Name = "soccer"
     models: tuple[Name, ...] | None = None
     """Instead of the profile's."""
@@ -35,7 +37,23 @@ class JobRequest(Contract):
     exhaustive: bool = False
     """Every model on everything, instead of the profile's cascade."""
     segment_s: Annotated[int, Field(ge=2, le=3600)] | None = None
+    strict: bool = False
+    """A job with a gap fails; what was scored is kept, and written all the same."""
     cut: CutOptions = CutOptions()
+
+
+class JobRequest(JobOptions):
+    """The body of POST /api/jobs."""
+
+    video: Annotated[str, Field(min_length=8, max_length=4096)]
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
+class RetryRequest(Contract):
+    """The body of POST /api/jobs/{id}/retry, where it has one."""
+
+    video: Annotated[str, Field(min_length=8, max_length=4096)]
+    """The job's own video, with a SAS that grants read now."""
 
 
 class StoredRequest(Contract):
@@ -51,6 +69,7 @@ class StoredRequest(Contract):
     length_bytes: int
     created: str
     attempt: int = 1
+    priority: Priority = "interactive"
 
     @property
     def run(self) -> str:

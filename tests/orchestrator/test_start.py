@@ -10,6 +10,7 @@ import pytest
 
 from infra.local.azurite import Azurite
 from orchestrator import http_api
+from orchestrator.starting import ensure_started
 from shared.errors import StorageUnavailable
 from shared.jobs import find_request
 from shared.steps import find_secret
@@ -35,7 +36,8 @@ class Client:
     async def start_new(self, name: str, instance_id: str, client_input: Any) -> None:
         if self.refuses:
             raise RuntimeError("the host says no")
-        assert client_input == {"job": instance_id}
+        assert {"job", "batch"} == set(client_input)
+        assert client_input["job"] == instance_id
         self.started.append(instance_id)
 
 
@@ -48,7 +50,7 @@ def bench(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 def start(client: Client, stored: Any) -> None:
-    asyncio.run(http_api._ensure_started(client, stored))
+    asyncio.run(ensure_started(client, stored, http_api._in_thread))
 
 
 def test_a_run_that_is_there_is_not_started_twice(bench: Bench) -> None:

@@ -1,0 +1,22 @@
+"""Activity: a job of a batch has ended; start those whose turn it is now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import azure.durable_functions as df
+
+from activities.outcome import outcome_of
+from orchestrator.starting import start_next as start
+from shared.names import START_NEXT
+
+blueprint = df.Blueprint()
+
+
+@blueprint.activity_trigger(input_name="task", activity=START_NEXT)
+@blueprint.durable_client_input(client_name="client")
+async def start_next(task: Any, client: Any) -> dict[str, Any]:
+    async def work(in_thread: Any) -> dict[str, Any]:
+        return {"turn": await start(client, in_thread)}
+
+    return await outcome_of(work)

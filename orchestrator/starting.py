@@ -1,0 +1,91 @@
+"""Starting runs: at once, or when their turn comes."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, TypeVar
+
+import azure.durable_functions as df
+
+from shared import batches, jobs, names
+from shared.contracts import Batch, StoredRequest
+from shared.errors import StorageUnavailable
+from shared.settings import Settings
+from shared.storage import BlobStore
+
+T = TypeVar("T")
+Work = Callable[[Settings, BlobStore], Any]
+InThread = Callable[[Work], Awaitable[Any]]
+"""Runs what blocks beside the event loop."""
+
+
+async def live(client: df.DurableOrchestrationClient, instance: str) -> jobs.Live | None:
+    status = await client.get_status(instance)
+    if status.runtime_status is None:
+        return None
+    custom = status.custom_status if isinstance(status.custom_status, dict) else {}
+    return jobs.Live(status.runtime_status.value, custom)
+
+
+async def ensure_started(
+    client: df.DurableOrchestrationClient, stored: StoredRequest, in_thread: InThread
+) -> None:
+    """Look, then start. Of two that race, one start is refused: fine, so long as the instance is there.
+
+    Raises StorageUnavailable where the host does not start it.
+    """
+    found = await live(client, stored.run)
+    if found is not None and found.over:
+        if await in_thread(lambda settings, store: jobs.find_end(store, stored.run)) is not None:
+            return  # it ended between two looks
+        # It is over without a last word: a run of its own for the next attempt.
+        stored = await in_thread(lambda settings, store: jobs.again(store, stored))
+        found = await live(client, stored.run)
+    if found is not None:
+        return
+    task = {"job": stored.run, "batch": stored.priority == "batch"}
+    try:
+        await client.start_new(names.JOB, instance_id=stored.run, client_input=task)
+    except Exception as failure:
+        if await live(client, stored.run) is None:
+            raise StorageUnavailable(
+                "The job was stored but could not be started; POST it again."
+            ) from failure
+
+
+async def ensure_expanded(client: df.DurableOrchestrationClient, batch: Batch) -> None:
+    """Start what makes jobs of a batch, where it does not run. Raises StorageUnavailable."""
+    found = await live(client, batch.id)
+    if found is not None and not found.over:
+        return
+    try:
+        await client.start_new(names.BATCH, batch.id, {"total": len(batch.requests)})
+    except Exception as failure:
+        if await live(client, batch.id) is None:
+            raise StorageUnavailable(
+                "The batch was stored but could not be started; POST it again with the same Idempotency-Key."
+            ) from failure
+
+
+async def tend(client: df.DurableOrchestrationClient, in_thread: InThread) -> None:
+    """What is owed and nobody does: batches that were not expanded, runs that nothing runs."""
+    for batch in await in_thread(lambda settings, store: batches.open_batches(store)):
+        await ensure_expanded(client, await in_thread(partial(_batch, batch)))
+    await start_next(client, in_thread)
+
+
+def _batch(batch: str, settings: Settings, store: BlobStore) -> Batch:
+    return batches.find_batch(store, batch)
+
+
+async def start_next(client: df.DurableOrchestrationClient, in_thread: InThread) -> int:
+    """Start every run whose turn it is and that does not run yet; how many have their turn.
+
+    Any number of callers may do so at any time: after a job of a batch, and now and then, so that what a
+    dead process has left does not wait for ever.
+    """
+    turn = await in_thread(jobs.turn)
+    for stored in turn:
+        await ensure_started(client, stored, in_thread)
+    return len(turn)

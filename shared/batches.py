@@ -1,0 +1,314 @@
+"""Batches: many requests that become independent jobs (floor 4).
+
+A batch is stored at once and expanded by activities, a few requests at a time: each becomes a job
+of its own, of the priority "batch", or a refusal with its reason. After that nothing holds them together
+but a list of ids.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from shared import jobs, ledger, names
+from shared.catalogue import Catalogue
+from shared.contracts import (
+    Batch,
+    BatchFailure,
+    BatchItem,
+    BatchItems,
+    BatchRequest,
+    BatchStatus,
+    ErrorBody,
+    JobRequest,
+    State,
+)
+from shared.errors import (
+    BatchNotFound,
+    IdempotencyConflict,
+    InvalidRequest,
+    MatchcutError,
+    StorageUnavailable,
+)
+from shared.settings import Settings
+from shared.steps import choose
+from shared.storage import BlobStore, parse_source, split_secret
+
+MAX_BODY_BYTES = 8 * 1024**2
+_MOST_FAULTS = 50
+_MOST_FAILURES = 100
+_LOOK_UPS = 8
+"""Videos that one activity looks up at the same time."""
+REFUSED, ACCEPTING = "Refused", "Accepting"
+
+
+def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest, ...]]:
+    """(name, requests), each with its SAS still in its URL. `lines`: the body is JSON Lines.
+
+    Raises InvalidRequest that names the fields; no message repeats a value, which may hold a SAS.
+    """
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+    if not lines:
+        try:
+            batch = BatchRequest.model_validate_json(body)
+        except ValidationError as bad:
+            raise _invalid(list(_fields(bad))) from None
+        return batch.name, batch.requests()
+    found: list[JobRequest] = []
+    faults: list[dict[str, str]] = []
+    for number, line in enumerate(filter(bytes.strip, body.splitlines())):
+        if number == names.MAX_BATCH:
+            raise InvalidRequest(f"A batch has at most {names.MAX_BATCH} videos.")
+        try:
+            found.append(JobRequest.model_validate_json(line))
+        except ValidationError as bad:
+            faults += _fields(bad, f"videos.{number}.")
+    if faults:
+        raise _invalid(faults)
+    if not found:
+        raise InvalidRequest("A batch has at least one video.")
+    return None, tuple(found)
+
+
+def accept_batch(
+    settings: Settings, store: BlobStore, name: str | None, requests: Sequence[JobRequest], key: str | None
+) -> Batch:
+    """Check every request as far as it can be checked without its video, and store the batch.
+
+    The same key gives the same batch. Raises InvalidRequest that names
+    each faulty request; IdempotencyConflict; and what storage says.
+    """
+    catalogue = Catalogue.of(settings, patient=False)
+    labels: dict[str, frozenset[str]] = {}
+    faults: list[dict[str, str]] = []
+    clean, secrets = [], []
+    for number, request in enumerate(requests):
+        try:
+            source = parse_source(request.video, settings)
+            wanted = request.model_dump_json(include={"profile", "models", "extra_models"})
+            if wanted not in labels:
+                labels[wanted] = frozenset(rule.label for rule in choose(catalogue, request).profile.rules)
+            if unknown := sorted(set(request.cut.thresholds) - labels[wanted]):
+                raise InvalidRequest(f"the profile {request.profile} has no label {', '.join(unknown)}")
+        except StorageUnavailable:
+            raise
+        except MatchcutError as fault:
+            faults.append({"field": f"videos.{number}", "message": fault.message})
+            continue
+        clean.append(request.model_copy(update={"video": source.url}))
+        secrets.append(split_secret(request.video)[1])
+    if faults:
+        raise _invalid(faults)
+    told = json.dumps([request.model_dump(mode="json") for request in clean], sort_keys=True)
+    fingerprint = hashlib.sha256(told.encode()).hexdigest()
+    created = jobs.now()
+    # Without a key each is a batch of its own: its videos may have been replaced since the last one.
+    # That costs nothing, since the same video and options are the same job.
+    parts = ("batch key", key) if key else ("batch", told, created)
+    batch = Batch(
+        id=names.digest_id(*parts, prefix="b"),
+        name=name,
+        created=created,
+        fingerprint=fingerprint,
+        requests=tuple(clean),
+    )
+    # The secrets first, as for a job. One written beside another caller's is that of the same videos.
+    if any(secrets):
+        store.put(names.batch_secret_path(batch.id, fingerprint), json.dumps(secrets).encode())
+    if not store.put_new(names.batch_path(batch.id), batch.model_dump_json().encode()):
+        there = find_batch(store, batch.id)
+        if there.fingerprint != fingerprint:
+            store.delete(names.batch_secret_path(batch.id, fingerprint))
+            raise IdempotencyConflict("This Idempotency-Key was used with another batch.")
+        batch = there
+    if store.exists(names.batch_items_path(batch.id)):
+        store.delete(names.batch_secret_path(batch.id, fingerprint))
+    else:
+        store.put(names.open_batch_path(batch.id), b"")
+    return batch
+
+
+def find_batch(store: BlobStore, batch: str) -> Batch:
+    """Raises BatchNotFound."""
+    found = store.find(names.batch_path(batch)) if names.is_job_id(batch) else None
+    if found is None:
+        raise BatchNotFound("There is no batch with this id.")
+    return Batch.model_validate_json(found)
+
+
+def open_batches(store: BlobStore) -> list[str]:
+    """Batches that are not expanded yet."""
+    return [path.rpartition("/")[2] for path in store.list(names.open_batch_path(""))]
+
+
+# ---------------------------------------------------------------- expansion
+
+
+def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> int:
+    """Accept the requests [first, first + BATCH_BLOCK) as jobs; how many there were.
+
+    A request that is refused is noted with its reason; trouble that may pass is raised, so that the
+    block is tried again: a job that is there already is found again.
+    """
+    path = names.batch_block_path(batch_id, first)
+    if found := store.find(path):
+        return len(BatchItems.model_validate_json(found).items)
+    batch = find_batch(store, batch_id)
+    kept = store.find(names.batch_secret_path(batch_id, batch.fingerprint))
+    secrets: list[str] = json.loads(kept) if kept else [""] * len(batch.requests)
+    block = range(first, min(first + names.BATCH_BLOCK, len(batch.requests)))
+
+    def accept(index: int) -> BatchItem:
+        request = batch.requests[index]
+        if secrets[index]:
+            request = request.model_copy(update={"video": f"{request.video}?{secrets[index]}"})
+        try:
+            stored = jobs.take(settings, store, request, priority="batch")
+        except MatchcutError as refused:
+            if refused.retryable:
+                raise
+            return BatchItem(index=index, error=ErrorBody(**refused.record()))
+        end = jobs.find_end(store, stored.run)
+        return BatchItem(
+            index=index,
+            job=stored.job,
+            run=stored.run,
+            created=stored.created,
+            state=end.state if end else None,
+        )
+
+    with ThreadPoolExecutor(_LOOK_UPS) as threads:
+        items = tuple(threads.map(accept, block))
+    store.put(path, BatchItems(items=items).model_dump_json().encode())
+    return len(items)
+
+
+def finish(store: BlobStore, batch_id: str) -> bool:
+    """Once every block is there: one record of all, and the secrets are forgotten. Whether it is."""
+    batch = find_batch(store, batch_id)
+    items = _items(store, batch)
+    if len(items) < len(batch.requests):
+        return False
+    store.put(names.batch_items_path(batch_id), BatchItems(items=items).model_dump_json().encode())
+    store.delete(names.batch_secret_path(batch_id, batch.fingerprint))
+    store.delete(names.open_batch_path(batch_id))
+    return True
+
+
+def _items(store: BlobStore, batch: Batch) -> tuple[BatchItem, ...]:
+    """What is known of the batch's requests so far, in order."""
+    if found := store.find(names.batch_items_path(batch.id)):
+        return BatchItems.model_validate_json(found).items
+    blocks = [store.get(path) for path in sorted(store.list(names.batch_block_path(batch.id, None)))]
+    return tuple(item for block in blocks for item in BatchItems.model_validate_json(block).items)
+
+
+# ---------------------------------------------------------------- status
+
+
+def describe_batch(settings: Settings, store: BlobStore, batch: Batch, now: datetime) -> BatchStatus:
+    """Counts by state, from one listing of the index."""
+    counts: Counter[str] = Counter()
+    failures = []
+    rows = list(_rows(store, batch))
+    for index, item, state, error in rows:
+        counts[state] += 1
+        if error is not None:
+            url = batch.requests[index].video
+            job = item.job if item else None
+            failures.append(BatchFailure(index=index, video=url, job=job, code=error[0], message=error[1]))
+    ended = sum(counts[state] for state in (*_ENDED, REFUSED))
+    elapsed_s = (now - datetime.fromisoformat(batch.created)).total_seconds()
+    over, total = ended == len(rows), len(rows)
+    url = batch_url(settings, batch.id)
+    return BatchStatus(
+        id=batch.id,
+        name=batch.name,
+        created=batch.created,
+        state="Accepting" if counts[ACCEPTING] else "Ended" if over else "Running",
+        total=total,
+        counts={state: counts[state] for state in sorted(counts)},
+        eta_s=None if over or not ended else round(elapsed_s * (total - ended) / ended, 1),
+        failures=tuple(failures[:_MOST_FAILURES]),
+        links={"self": url, "csv": f"{url}/csv"},
+    )
+
+
+def batch_csv(settings: Settings, store: BlobStore, batch: Batch) -> str:
+    """A row per video, for a spreadsheet (RFC 4180)."""
+    out = io.StringIO()
+    writer = csv.writer(out)
+    writer.writerow(["number", "video", "name", "job", "state", "code", "message", "edl"])
+    for index, item, state, error in _rows(store, batch):
+        request = batch.requests[index]
+        job = item.job if item and item.job else ""
+        done = state in (State.COMPLETED, State.COMPLETED_WITH_GAPS)
+        edl = f"{jobs.status_url(settings, job)}/files/cut.edl" if done else ""
+        code, message = error or ("", "")
+        cells = [index + 1, request.video, request.name or "", job, state, code, message, edl]
+        writer.writerow([_plain(cell) for cell in cells])
+    return out.getvalue()
+
+
+def batch_url(settings: Settings, batch: str) -> str:
+    return f"{settings.public_base_url.rstrip('/')}/api/batches/{batch}"
+
+
+_ENDED = tuple(state.value for state in State if state.ended)
+Row = tuple[int, BatchItem | None, str, tuple[str, str] | None]
+
+
+def _rows(store: BlobStore, batch: Batch) -> Iterator[Row]:
+    """(index, item, state, code and message of its failure) of each request, in order."""
+    items = {item.index: item for item in _items(store, batch)}
+    latest: dict[str, ledger.Entry] = {}
+    for entry in ledger.since(store, datetime.fromisoformat(batch.created)):
+        latest.setdefault(entry.job, entry)
+    for index in range(len(batch.requests)):
+        item = items.get(index)
+        if item is None:
+            yield index, None, ACCEPTING, None
+        elif item.error is not None:
+            yield index, item, REFUSED, (item.error.code, item.error.message)
+        else:
+            yield index, item, *_told(store, item, latest)
+
+
+def _told(
+    store: BlobStore, item: BatchItem, latest: Mapping[str, ledger.Entry]
+) -> tuple[str, tuple[str, str] | None]:
+    assert item.job is not None
+    entry = latest.get(item.job)
+    if entry is None and item.state is not None:
+        return item.state.value, None
+    if entry is None and item.run and item.created:
+        entry = ledger.find(store, item.run, item.created)
+    if entry is None:
+        return State.QUEUED.value, None
+    return entry.state.value, (entry.code, entry.message or "") if entry.code else None
+
+
+def _plain(cell: object) -> object:
+    """A cell that no spreadsheet takes for a formula."""
+    return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
+
+
+def _fields(bad: ValidationError, before: str = "") -> Iterator[dict[str, str]]:
+    for error in bad.errors(include_url=False, include_input=False, include_context=False):
+        where = ".".join(str(part) for part in error["loc"]) or "body"
+        yield {"field": before + where, "message": error["msg"]}
+
+
+def _invalid(faults: Sequence[dict[str, str]]) -> InvalidRequest:
+    more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+    first = faults[0]
+    return jobs.InvalidFields(f"{first['field']}: {first['message']}{more}.", tuple(faults[:_MOST_FAULTS]))

@@ -1,0 +1,93 @@
+"""Many jobs in one request."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, field_validator
+
+from shared.contracts.base import Contract
+from shared.contracts.request import JobOptions, JobRequest
+from shared.contracts.result import ErrorBody, State
+from shared.names import MAX_BATCH
+
+
+class BatchVideo(Contract):
+    video: Annotated[str, Field(min_length=8, max_length=4096)]
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
+class BatchRequest(Contract):
+    """The body of POST /api/batches: one options object for all. JSON Lines have a JobRequest per line."""
+
+    name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+    videos: Annotated[tuple[BatchVideo, ...], Field(min_length=1, max_length=MAX_BATCH)]
+    """A video may be its URL alone."""
+    options: JobOptions = JobOptions()
+
+    @field_validator("videos", mode="before")
+    @classmethod
+    def _urls(cls, videos: Any) -> Any:
+        if not isinstance(videos, list | tuple):
+            return videos
+        return tuple({"video": video} if isinstance(video, str) else video for video in videos)
+
+    def requests(self) -> tuple[JobRequest, ...]:
+        options = self.options.model_dump(exclude_unset=True)
+        return tuple(JobRequest(**options, video=one.video, name=one.name) for one in self.videos)
+
+
+class Batch(Contract):
+    """batch.json."""
+
+    schema_version: Literal[1] = 1
+    id: str
+    name: str | None
+    created: str
+    fingerprint: str
+    """sha256 of what the caller asked for, less every SAS."""
+    requests: tuple[JobRequest, ...]
+    """Without query strings."""
+
+
+class BatchItem(Contract):
+    """What became of one request of a batch."""
+
+    index: int
+    job: str | None = None
+    run: str | None = None
+    created: str | None = None
+    """When the run was accepted, which may have been before the batch."""
+    state: State | None = None
+    """Where the job had ended before the batch asked for it: how."""
+    error: ErrorBody | None = None
+    """Why it was not accepted."""
+
+
+class BatchItems(Contract):
+    """items/<first>.json, and all of them in items.json."""
+
+    items: tuple[BatchItem, ...]
+
+
+class BatchFailure(Contract):
+    index: int
+    video: str
+    job: str | None
+    code: str
+    message: str
+
+
+class BatchStatus(Contract):
+    id: str
+    name: str | None
+    created: str
+    state: Literal["Accepting", "Running", "Ended"]
+    """Accepting: not all of its videos have been looked up yet."""
+    total: int
+    counts: dict[str, int]
+    """Jobs by state; Refused: videos that became no job; Accepting: those not looked up yet."""
+    eta_s: float | None
+    failures: tuple[BatchFailure, ...]
+    """The first hundred; the CSV has all."""
+    links: dict[str, str]

@@ -1,0 +1,77 @@
+"""A page of the jobs there are (floor 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from datetime import UTC, datetime
+from typing import Any
+
+from shared import ledger
+from shared.contracts import JobList, JobSummary, State
+from shared.errors import InvalidRequest
+from shared.jobs import status_url
+from shared.settings import Settings
+from shared.storage import BlobStore
+
+_QUERY = ("state", "since", "top", "continuation")
+_MOST_LISTED = 1000
+
+
+def parse_query(params: Mapping[str, str]) -> dict[str, Any]:
+    """Arguments of list_jobs from those of the URL. Raises InvalidRequest."""
+    if unknown := sorted(set(params) - {*_QUERY, "code"}):  # code: a function key may come so
+        raise InvalidRequest(f"Unknown parameter: {', '.join(unknown)}.")
+    try:
+        states = {State(name) for name in filter(None, params.get("state", "").split(","))}
+    except ValueError:
+        raise InvalidRequest(f"state: one or more of {', '.join(State)}, with commas between.") from None
+    since = None
+    if text := params.get("since"):
+        try:
+            since = datetime.fromisoformat(text)
+        except ValueError:
+            raise InvalidRequest("since: a date or time in ISO 8601, such as 2026-01-31T18:00:00Z.") from None
+        since = since if since.tzinfo else since.replace(tzinfo=UTC)
+    top = params.get("top", "100")
+    if not (top.isascii() and top.isdigit() and 1 <= int(top) <= _MOST_LISTED):
+        raise InvalidRequest(f"top: a number from 1 to {_MOST_LISTED}.")
+    return {
+        "states": states,
+        "since": since,
+        "top": int(top),
+        "continuation": params.get("continuation") or None,
+    }
+
+
+def list_jobs(
+    settings: Settings,
+    store: BlobStore,
+    states: Collection[State],
+    since: datetime | None,
+    top: int,
+    continuation: str | None,
+) -> JobList:
+    """One page, newest first. states: empty for all. Raises InvalidRequest for a strange continuation."""
+    entries, following = ledger.page(store, top, continuation)
+    if since is not None and entries and entries[-1].created < since:
+        following = None
+    found = [
+        entry
+        for entry in entries
+        if (not states or entry.state in states) and (since is None or entry.created >= since)
+    ]
+    return JobList(
+        jobs=tuple(
+            JobSummary(
+                id=entry.job,
+                name=entry.name,
+                created=entry.created.isoformat(timespec="milliseconds"),
+                state=entry.state,
+                code=entry.code,
+                message=entry.message,
+                status_url=status_url(settings, entry.job),
+            )
+            for entry in found
+        ),
+        continuation=following,
+    )
