@@ -32,6 +32,7 @@ from shared.contracts import (
     StoredRequest,
 )
 from shared.errors import InvalidRequest, MatchcutError
+from shared.provisional import events_so_far
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings
 from shared.storage import BlobStore
@@ -155,6 +156,16 @@ async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     now = datetime.now(UTC)
     found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, None, now))
     return _answer(found, 202 if by_this_call else 200)
+
+
+@blueprint.route(route="jobs/{id}/events", methods=["GET"])
+@_problems_as_json
+async def events(req: func.HttpRequest) -> func.HttpResponse:
+    after = req.params.get("after", "0")
+    if not (after.isascii() and after.isdigit() and len(after) < 10):
+        raise InvalidRequest("after: the revision of an earlier answer, a number.")
+    stored = await _request(req.route_params["id"])
+    return _answer(await _in_thread(lambda settings, store: events_so_far(store, stored, int(after))))
 
 
 @blueprint.route(route="jobs/{id}/retry", methods=["POST"])

@@ -11,6 +11,7 @@ from shared.contracts import (
     BatchStatus,
     Health,
     JobAccepted,
+    JobEvents,
     JobList,
     JobRequest,
     JobStatus,
@@ -44,7 +45,7 @@ def openapi() -> dict[str, Any]:
         [(model, "validation") for model in (JobRequest, BatchRequest, RetryRequest)]
         + [
             (model, "serialization")
-            for model in (JobAccepted, JobList, JobStatus, BatchStatus, Problem, Health, Result)
+            for model in (JobAccepted, JobEvents, JobList, JobStatus, BatchStatus, Problem, Health, Result)
         ],
         ref_template=_REF,
     )
@@ -80,9 +81,7 @@ def openapi() -> dict[str, Any]:
                         _query(
                             "state", {"type": "string"}, f"Some of {', '.join(State)}, with commas between."
                         ),
-                        _query(
-                            "since", {"type": "string", "format": "date-time"}, "Accepted at or after it."
-                        ),
+                        _query("since", {"type": "string", "format": "date-time"}, "Accepted then or later."),
                         _query("top", {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100}),
                         _query("continuation", {"type": "string"}, "As the page before gave it."),
                     ],
@@ -128,6 +127,20 @@ def openapi() -> dict[str, Any]:
                             "content": {"text/csv": {"schema": {"type": "string"}}},
                         },
                         **_problems(404, 503),
+                    },
+                },
+            },
+            "/api/jobs/{id}/events": {
+                "parameters": [
+                    job_id,
+                    _query("after", {"type": "integer", "minimum": 0, "default": 0}, "A revision."),
+                ],
+                "get": {
+                    "operationId": "events",
+                    "summary": "Events so far, the surest first; provisional while the job runs.",
+                    "responses": {
+                        "200": _answer("What is known now.", JobEvents),
+                        **_problems(400, 404, 503),
                     },
                 },
             },

@@ -20,7 +20,7 @@ FLOORS = {
         "shared.catalogue", "shared.ledger", "shared.media", "shared.pictures", "shared.scorer",
         "shared.sound", "shared.storage", "shared.sweep",
     ),
-    4: ("shared.batches", "shared.cut", "shared.jobs", "shared.listing", "shared.scoring", "shared.steps"),
+    4: ("shared.batches", "shared.cut", "shared.jobs", "shared.listing", "shared.provisional", "shared.scoring", "shared.steps"),
     5: ("activities", "orchestrator"),
     6: ("function_app",),
 }  # fmt: skip

@@ -13,7 +13,16 @@ from shared.contracts.batch import (
     BatchRequest,
     BatchStatus,
 )
-from shared.contracts.http import Health, JobAccepted, JobList, JobStatus, JobSummary, Problem, Progress
+from shared.contracts.http import (
+    Health,
+    JobAccepted,
+    JobEvents,
+    JobList,
+    JobStatus,
+    JobSummary,
+    Problem,
+    Progress,
+)
 from shared.contracts.model import (
     Cascade,
     CutDefaults,
@@ -74,6 +83,7 @@ __all__ = [
     "Golden",
     "Health",
     "JobAccepted",
+    "JobEvents",
     "JobList",
     "JobOptions",
     "JobRequest",

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts.base import Contract, Probability
 from shared.contracts.model import ModelRef
-from shared.contracts.result import ErrorBody, State
+from shared.contracts.result import ErrorBody, Event, State
 
 
 class Progress(Contract):
@@ -56,6 +56,18 @@ class JobList(Contract):
     jobs: tuple[JobSummary, ...]
     continuation: str | None
     """What to send for the next page; null at the end."""
+
+
+class JobEvents(Contract):
+    id: str
+    provisional: bool
+    """The job still runs: any of these may change or go."""
+    revision: int
+    """Send it as `after` to hear only of what is new."""
+    changed: bool
+    """False: nothing came since `after`, and no events are repeated."""
+    events: tuple[Event, ...]
+    """The surest first."""
 
 
 class Problem(BaseModel):

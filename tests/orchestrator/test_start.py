@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,7 +11,8 @@ import pytest
 
 from infra.local.azurite import Azurite
 from orchestrator import http_api
-from orchestrator.starting import ensure_started
+from orchestrator.starting import ensure_started, start_next, tend
+from shared.batches import accept_batch, parse_batch
 from shared.errors import StorageUnavailable
 from shared.jobs import find_request
 from shared.steps import find_secret
@@ -26,6 +28,7 @@ class Client:
     def __init__(self, instances: dict[str, str], refuses: bool = False) -> None:
         self.instances, self.refuses = instances, refuses
         self.started: list[str] = []
+        self.inputs: dict[str, Any] = {}
 
     async def get_status(self, instance: str) -> Any:
         found = self.instances.get(instance)
@@ -36,8 +39,7 @@ class Client:
     async def start_new(self, name: str, instance_id: str, client_input: Any) -> None:
         if self.refuses:
             raise RuntimeError("the host says no")
-        assert {"job", "batch"} == set(client_input)
-        assert client_input["job"] == instance_id
+        self.inputs[instance_id] = (name, client_input)
         self.started.append(instance_id)
 
 
@@ -82,3 +84,25 @@ def test_a_run_that_is_over_without_a_last_word_gets_a_new_attempt(bench: Bench)
     assert again.attempt == 2
     assert find_secret(bench.store, stored) == ""
     assert "sig=" in find_secret(bench.store, again)
+
+
+def test_those_whose_turn_it_is_are_started_and_no_others(bench: Bench) -> None:
+    url = bench.upload(make_clip(5))
+    batch = [bench.request(url, priority="batch", name=f"b{n}").run for n in range(6)]
+    alone = bench.request(url, name="alone").run
+    client = Client({batch[0]: "Running"})
+    assert 1 + bench.settings.batch_jobs == asyncio.run(start_next(client, http_api._in_thread))
+    assert [alone, *batch[1:4]] == client.started
+    assert ("job", {"job": alone, "batch": False}) == client.inputs[alone]
+    assert ("job", {"job": batch[1], "batch": True}) == client.inputs[batch[1]]
+
+
+def test_what_a_dead_process_has_left_is_tended(bench: Bench) -> None:
+    url = bench.upload(make_clip(5))
+    lost = bench.request(url).run
+    body = json.dumps({"videos": [url] * 30}).encode()
+    batch = accept_batch(bench.settings, bench.store, *parse_batch(body, lines=False), None)
+    client = Client({})
+    asyncio.run(tend(client, http_api._in_thread))
+    assert [batch.id, lost] == client.started
+    assert ("batch", {"total": 30}) == client.inputs[batch.id]

@@ -40,6 +40,8 @@ class Replay:
     custom: list[Any] = field(default_factory=list)
     """Every custom status of the parent, in order, without repetitions."""
     calls: list[tuple[str, Any]] = field(default_factory=list)
+    scheduled: list[int] = field(default_factory=list)
+    """How many actions each step of the orchestration scheduled, in order."""
     subs: list[str] = field(default_factory=list)
     replayed_events: int = 0
     largest_history: int = 0
@@ -63,6 +65,7 @@ class Replay:
             actions = list(_flat(action for batch in state["actions"] for action in batch))
             new, done_actions = actions[done_actions:], len(actions)
             assert new, "the orchestrator waits for something that was never scheduled"
+            self.scheduled.append(len(new))
             first = done_actions - len(new)
             scheduled = [_scheduled(first + index, action) for index, action in enumerate(new)]
             history += [*scheduled, _event(Kind.ORCHESTRATOR_COMPLETED)]

@@ -42,6 +42,8 @@ class Service:
             if trouble is not None:
                 return {"ok": False, "job": JOB, "unit": unit, "error": trouble.record()}
             return {"ok": True, "job": JOB, "unit": unit, "cached": False, "frames": 1500}
+        if activity == names.START_NEXT:
+            return {"ok": True, "turn": 1}
         if activity == names.WRITE_CUT:
             self.cut.append(task["failed"])
             return {"ok": True, "state": "CompletedWithGaps" if task["failed"] else "Completed"}
@@ -231,3 +233,39 @@ def test_replay_work_grows_linearly_with_segments(thousand: Replay) -> None:
     """Events replayed per segment: with blocks of 50 it does not grow from 300 to 1,000 segments."""
     at_300 = run(Service(300))[0].replayed_events / 300
     assert thousand.replayed_events / 1000 <= 1.1 * at_300
+
+
+def test_a_job_of_a_batch_puts_few_units_in_front_of_others_and_starts_the_next() -> None:
+    service = Service(10, looks=3)
+    replay = Replay(service)
+    assert {"state": "Completed"} == replay.run(names.JOB, JOB, {"job": JOB, "batch": True})
+    assert names.START_NEXT == replay.calls[-1][0]
+    assert [1, 4, 4, 2, 1, 3, 1, 1] == replay.scheduled
+    assert dict.fromkeys(range(13), 1) == dict(service.tries)
+
+
+def test_a_job_of_a_batch_that_fails_starts_the_next_all_the_same() -> None:
+    calls = []
+
+    def service(activity: str, task: Any) -> Any:
+        calls.append(activity)
+        if activity == names.PLAN_JOB:
+            return {"ok": False, "error": NotAVideo("No container.").record()}
+        return {"ok": True}
+
+    Replay(service).run(names.JOB, JOB, {"job": JOB, "batch": True})
+    assert [names.PLAN_JOB, names.CLOSE_JOB, names.START_NEXT] == calls
+
+
+def test_a_batch_is_expanded_block_by_block_and_jobs_start_meanwhile() -> None:
+    calls = []
+
+    def service(activity: str, task: Any) -> Any:
+        calls.append((activity, task.get("first")))
+        if activity == names.EXPAND_BATCH and task["first"] == 25:
+            return {"ok": False, "error": StorageUnavailable("Storage answered 503.").record()}
+        return {"ok": True}
+
+    assert {"lost": 1} == Replay(service).run(names.BATCH, "b-1", {"total": 60})
+    assert [0, 25, 25, 25, 50] == [first for name, first in calls if name == names.EXPAND_BATCH]
+    assert 3 == sum(name == names.START_NEXT for name, _ in calls)

@@ -10,11 +10,11 @@ from typing import Any
 from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_blob_sas
 
 from shared import jobs, names
-from shared.contracts import EndRecord, Result, StoredRequest
+from shared.contracts import EndRecord, Priority, Result, StoredRequest
 from shared.cut import run_cut
 from shared.scoring import run_score
 from shared.settings import Settings
-from shared.steps import load_tracks, run_look, run_plan
+from shared.steps import load_request, load_tracks, run_look, run_plan
 from shared.storage import BlobStore
 from shared.tracks import Track
 
@@ -61,10 +61,15 @@ class Bench:
         """The run's id: of the job itself, at its first attempt."""
         return self.request(url, key, **options).run
 
-    def request(self, url: str, key: str | None = None, **options: Any) -> StoredRequest:
+    def request(
+        self, url: str, key: str | None = None, priority: Priority = "interactive", **options: Any
+    ) -> StoredRequest:
         given = {name: value for name, value in {**LIGHT, **options}.items() if value is not None}
         body = json.dumps({"video": url, **given}).encode()
-        return jobs.accept(self.settings, self.store, body, key)
+        return jobs.take(self.settings, self.store, jobs.parse_request(body), key, priority)
+
+    def stored(self, run: str) -> StoredRequest:
+        return load_request(self.store, run)
 
     def score(self, job: str) -> int:
         """Both fan-outs; how many units they have."""

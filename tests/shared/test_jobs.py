@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -9,10 +10,18 @@ import pytest
 from infra.local.azurite import Azurite
 from shared import jobs
 from shared.contracts import JobStatus, State
-from shared.errors import FileNotReady, IdempotencyConflict, JobNotFound
-from shared.jobs import Live, cancel, describe, find_request, result_file
+from shared.cut import run_cut
+from shared.errors import (
+    FileNotReady,
+    IdempotencyConflict,
+    InvalidRequest,
+    JobNotFound,
+    NothingToRetry,
+    VideoChanged,
+)
+from shared.jobs import Live, cancel, describe, find_request, result_file, retry
 from shared.scoring import run_score
-from shared.steps import find_secret, run_plan
+from shared.steps import find_secret, run_look, run_plan
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
@@ -113,3 +122,55 @@ def test_what_is_no_job_is_not_found(bench: Bench) -> None:
     for job in ("m-none", "../scores", "M-UPPER", ""):
         with pytest.raises(JobNotFound):
             status(bench, job, None)
+
+
+def test_a_retry_scores_only_what_is_missing(bench: Bench) -> None:
+    url = bench.upload(make_clip(100), "retry.mp4")
+    stored = bench.request(url, segment_s=2)
+    run_plan(bench.settings, bench.store, stored.run)
+    run_score(bench.settings, bench.store, stored.run, 0)
+    run_look(bench.settings, bench.store, stored.run, [1])
+    assert State.COMPLETED_WITH_GAPS == run_cut(bench.settings, bench.store, stored.run, {1: "x"}).state
+    again = retry(bench.settings, bench.store, stored, b"")
+    assert (stored.job, 2) == (again.job, again.attempt)
+    bench.score(again.run)
+    run_cut(bench.settings, bench.store, again.run, {})
+    result = bench.result(again.run)
+    assert (State.COMPLETED, 1, 1) == (result.state, result.timing.units_cached, result.timing.units_scored)
+    with pytest.raises(NothingToRetry):
+        retry(bench.settings, bench.store, again, b"")
+
+
+def test_a_retry_may_bring_a_fresh_sas_and_no_other_video(bench: Bench) -> None:
+    url = bench.upload(make_clip(5), "fresh.mp4")
+    stored = bench.request(bench.sas(url))
+    assert stored == retry(bench.settings, bench.store, stored, b"")  # it still runs
+    cancel(bench.store, stored)
+    body = json.dumps({"video": bench.sas(bench.upload(make_clip(6), "other.mp4"))}).encode()
+    with pytest.raises(InvalidRequest, match="not the job's video"):
+        retry(bench.settings, bench.store, stored, body)
+    with pytest.raises(InvalidRequest, match="not a retry"):
+        retry(bench.settings, bench.store, stored, b"[]")
+    signed = bench.sas(url)
+    again = retry(bench.settings, bench.store, stored, json.dumps({"video": signed}).encode())
+    assert signed.partition("?")[2] == find_secret(bench.store, again)
+
+
+def test_a_video_that_was_replaced_is_not_retried(bench: Bench) -> None:
+    stored = bench.request(bench.upload(make_clip(5), "replaced.mp4"))
+    cancel(bench.store, stored)
+    bench.upload(make_clip(6), "replaced.mp4")
+    with pytest.raises(VideoChanged):
+        retry(bench.settings, bench.store, stored, b"")
+
+
+def test_a_strict_job_with_a_gap_fails_and_keeps_what_was_scored(bench: Bench) -> None:
+    stored = bench.request(bench.upload(make_clip(100), "strict.mp4"), segment_s=2, strict=True)
+    run_plan(bench.settings, bench.store, stored.run)
+    run_score(bench.settings, bench.store, stored.run, 0)
+    run_look(bench.settings, bench.store, stored.run, [1])
+    end = run_cut(bench.settings, bench.store, stored.run, {1: "segment_failed"})
+    assert end.error is not None
+    assert (State.FAILED, "incomplete") == (end.state, end.error.code)
+    assert {"result.json", "cut.edl"} == set(end.files)
+    assert b"MATCHCUT GAP" in bench.file(stored.run, "cut.edl")

@@ -1,0 +1,55 @@
+"""Events of a job that still runs, from the units that are scored so far (floor 4)."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from shared import names
+from shared.contracts import Event, JobEvents, Result, StoredRequest
+from shared.jobs import find_end
+from shared.spotting import spot
+from shared.steps import find_look, load_choice, load_plan, load_request, load_summary, load_tracks
+from shared.storage import BlobStore
+
+
+def events_so_far(store: BlobStore, stored: StoredRequest, after: int = 0) -> JobEvents:
+    """What is known now, the surest first; no events where nothing came since the revision `after`.
+
+    While the job runs they are provisional: what follows may make one surer, move it, or take it
+    away. A job that ended without a result has none.
+    """
+    end = find_end(store, stored.run)
+    if end is not None:
+        path = names.file_path(stored.run, "result.json")
+        revision = end.total + 1
+        found = Result.model_validate_json(store.get(path)).events if "result.json" in end.files else ()
+    else:
+        paths = list(store.list(names.summaries_path(stored.run)))
+        units = tuple(sorted(int(path.rpartition("/")[2].removesuffix(".json")) for path in paths))
+        revision = len(units)
+        found = _spotted(store, stored.run, units) if revision > after else ()
+    changed = revision > after
+    ranked = sorted(found, key=lambda event: (-event.confidence, event.anchor_frame, event.label))
+    return JobEvents(
+        id=stored.job,
+        provisional=end is None,
+        revision=revision,
+        changed=changed,
+        events=tuple(ranked) if changed else (),
+    )
+
+
+@lru_cache(maxsize=64)
+def _spotted(store: BlobStore, run: str, units: tuple[int, ...]) -> tuple[Event, ...]:
+    """Many may ask about the same job; units that are scored never change."""
+    if not units:
+        return ()
+    plan, choice, look = load_plan(store, run), load_choice(store, run), find_look(store, run)
+    tracks = load_tracks(store, [load_summary(store, run, unit) for unit in units])
+    looked, looks = None, choice.of(swept=False)
+    if plan.cascade and (look is None or look.cascade):
+        first = len(plan.units)
+        looked = [look.spans[unit - first] for unit in units if unit >= first] if look else []
+    thresholds = load_request(store, run).request.cut.thresholds
+    info = plan.video
+    return spot(choice.profile, tracks, info.rate, info.planned_frames, thresholds, looked, looks)

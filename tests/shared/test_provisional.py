@@ -1,0 +1,73 @@
+"""Events while scoring goes on."""
+
+from __future__ import annotations
+
+import pytest
+
+from infra.local.azurite import Azurite
+from shared.cut import run_cut
+from shared.jobs import cancel
+from shared.provisional import events_so_far
+from shared.scoring import run_score
+from shared.steps import run_look, run_plan
+from tests.shared.inline import Bench
+
+pytestmark = pytest.mark.azurite
+
+
+@pytest.fixture(scope="module")
+def bench(azurite: Azurite) -> Bench:
+    return Bench(azurite.connection_string)
+
+
+def test_events_are_there_before_the_job_ends_and_become_those_of_the_result(
+    bench: Bench, match: bytes
+) -> None:
+    url = bench.upload(match)
+    stored = bench.request(url, segment_s=13, cut={"thresholds": {"highlight": 0.1}})
+    run = stored.run
+    assert (0, True, ()) == (lambda e: (e.revision, e.provisional, e.events))(
+        events_so_far(bench.store, stored)
+    )
+    plan = run_plan(bench.settings, bench.store, run)
+    seen = []
+    for unit in plan.units:
+        run_score(bench.settings, bench.store, run, unit.index)
+        seen.append(events_so_far(bench.store, stored, after=unit.index))
+    assert [1, 2, 3, 4] == [page.revision for page in seen]
+    assert all(page.provisional and page.changed for page in seen)
+    assert len(seen[0].events) > 0  # the sound alone
+    for page in seen:
+        sure = [event.confidence for event in page.events]
+        assert sorted(sure, reverse=True) == sure
+    unchanged = events_so_far(bench.store, stored, after=4)
+    assert (False, ()) == (unchanged.changed, unchanged.events)
+    run_look(bench.settings, bench.store, run, ())
+    run_cut(bench.settings, bench.store, run, {})
+    final = events_so_far(bench.store, stored, after=4)
+    assert (False, 5, True) == (final.provisional, final.revision, final.changed)
+    assert set(final.events) == set(bench.result(run).events) == set(seen[-1].events)
+    assert not events_so_far(bench.store, stored, after=5).changed
+
+
+def test_a_cascade_tells_what_its_sweep_heard_before_anything_is_looked_at(
+    bench: Bench, match: bytes
+) -> None:
+    url = bench.upload(match, "cascade.mp4")
+    stored = bench.request(url, models=None, exhaustive=None)
+    run_plan(bench.settings, bench.store, stored.run)
+    run_score(bench.settings, bench.store, stored.run, 0)
+    swept = events_so_far(bench.store, stored)
+    assert (1, True) == (swept.revision, swept.provisional)
+    look = run_look(bench.settings, bench.store, stored.run, ())
+    assert swept == events_so_far(bench.store, stored)
+    assert len(look.units) > 0
+    run_score(bench.settings, bench.store, stored.run, 1)
+    assert 2 == events_so_far(bench.store, stored).revision
+
+
+def test_a_cancelled_job_has_no_events(bench: Bench, match: bytes) -> None:
+    stored = bench.request(bench.upload(match, "cancelled.mp4"))
+    cancel(bench.store, stored)
+    page = events_so_far(bench.store, stored)
+    assert (False, ()) == (page.provisional, page.events)
