@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
+from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
@@ -17,24 +19,30 @@ from shared.contracts import (
     EndRecord,
     ErrorBody,
     Gap,
+    JobOptions,
+    Lineage,
     Look,
     Plan,
     Result,
     StageTiming,
     State,
     StoredRequest,
+    Tariff,
     Timing,
     Unit,
     UnitSummary,
     VideoResult,
 )
+from shared.cost import cost_of, read_tariff
 from shared.drift import drift
 from shared.edits import cut_settings, make_edits
 from shared.errors import Incomplete, SegmentFailed
 from shared.proposals import audit_of
-from shared.settings import Settings
+from shared.scoring import PREPROCESSING
+from shared.settings import VERSION, Settings
 from shared.spotting import shot_changes, spot
 from shared.steps import (
+    Meter,
     close_job,
     load_choice,
     load_look,
@@ -42,12 +50,13 @@ from shared.steps import (
     load_request,
     load_summary,
     load_tracks,
-    metered,
 )
 from shared.storage import BlobStore
 from shared.timecode import frame_to_timecode, start_of_timeline
 from shared.timelines import FORMATS, write_timeline
 from shared.tracks import Track
+
+log = logging.getLogger("matchcut")
 
 
 def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int, str]) -> EndRecord:
@@ -57,14 +66,15 @@ def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int,
     refused, become declared gaps. Raises SegmentFailed where nothing of the picture was scored.
     """
     stored, plan, look = load_request(store, job), load_plan(store, job), load_look(store, job)
-    with metered() as meter:
-        # Where a sweep failed, all it would have scored was scored in segments.
-        units = look.units if plan.cascade and not look.cascade else plan.units + look.units
-        summaries = {u.index: load_summary(store, job, u.index) for u in units if u.index not in failed}
-        result = _result(settings, store, stored, plan, look, units, summaries, failed)
-    spent = StageTiming(cpu_s=meter.cpu_s, wall_s=meter.wall_s, bytes_read=0)
-    timing = result.timing.model_copy(update={"stages": {**result.timing.stages, "cut": spent}})
-    result = result.model_copy(update={"timing": timing})
+    meter = Meter()
+    # Where a sweep failed, all it would have scored was scored in segments.
+    units = look.units if plan.cascade and not look.cascade else plan.units + look.units
+    summaries = {u.index: load_summary(store, job, u.index) for u in units if u.index not in failed}
+    result = _result(settings, store, stored, plan, look, units, summaries, failed)
+    stages = {**result.timing.stages, "cut": meter.spent()}
+    timing = result.timing.model_copy(update={"stages": stages})
+    cost = cost_of(stages.values(), _tariff(settings))
+    result = result.model_copy(update={"timing": timing, "cost": cost})
     files = []
     for name in dict.fromkeys(("json", *stored.request.cut.formats)):
         form = FORMATS[name]
@@ -75,6 +85,15 @@ def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int,
         spans = f"{len(result.gaps)} gap{'s' if len(result.gaps) > 1 else ''}"
         error = ErrorBody(**Incomplete(f"The job is strict, and its result has {spans}.").record())
     return close_job(store, job, result.state, error, files)
+
+
+def _tariff(settings: Settings) -> Tariff | None:
+    """A tariff that cannot be read costs the price, not the result."""
+    try:
+        return read_tariff(settings.tariff)
+    except ValueError as bad:
+        log.warning("no price: %s", bad)
+        return None
 
 
 def _result(
@@ -138,7 +157,14 @@ def _result(
         shot_changes=shot_changes(profile.shots, tracks, rate, duration),
         cascade=_cascade(look, audit) if audit else None,
         gaps=gaps,
+        lineage=Lineage(
+            service=VERSION,
+            preprocessing=PREPROCESSING,
+            profile=sha256(profile.model_dump_json().encode()).hexdigest(),
+            options=JobOptions(**request.model_dump(exclude={"video", "name"})),
+        ),
         timing=_timing(plan, look, summaries),
+        cost=cost_of((), None),  # filled in when all is counted
     )
 
 
@@ -204,25 +230,20 @@ def _gaps(
 
 
 def _timing(plan: Plan, look: Look, summaries: Mapping[int, UnitSummary]) -> Timing:
-    def spent(scored: Sequence[UnitSummary]) -> StageTiming:
-        return StageTiming(
-            cpu_s=sum(summary.cpu_s for summary in scored),
-            wall_s=sum(summary.wall_s for summary in scored),
-            bytes_read=sum(summary.bytes_read for summary in scored),
-        )
-
     first = [summary for summary in summaries.values() if summary.unit < len(plan.units)]
     second = [summary for summary in summaries.values() if summary.unit >= len(plan.units)]
     return Timing(
         stages={
-            "plan": StageTiming(
-                cpu_s=plan.cpu_s + look.cpu_s,
-                wall_s=plan.wall_s + look.wall_s,
-                bytes_read=plan.bytes_read,
-            ),
-            "sweep" if plan.cascade else "score": spent(first),
-            **({"look": spent(second)} if second else {}),
+            "plan": _sum([plan.spent, look.spent]),
+            "sweep" if plan.cascade else "score": _sum([summary.spent for summary in first]),
+            **({"look": _sum([summary.spent for summary in second])} if second else {}),
         },
         units_cached=sum(summary.cached for summary in summaries.values()),
         units_scored=sum(not summary.cached for summary in summaries.values()),
+    )
+
+
+def _sum(several: Sequence[StageTiming]) -> StageTiming:
+    return StageTiming(
+        **{name: sum(getattr(one, name) for one in several) for name in StageTiming.model_fields}
     )

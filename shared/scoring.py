@@ -20,7 +20,7 @@ from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, Model, PictureScorer, load_model, score_head
 from shared.settings import Settings
 from shared.sound import sound
-from shared.steps import find_look, load_plan, load_request, metered, open_video
+from shared.steps import Meter, find_look, load_plan, load_request, open_video
 from shared.storage import BlobStore
 from shared.sweep import Sweep
 from shared.tracks import Track, from_npz, to_npz
@@ -44,34 +44,30 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
     keys = {name: _score_key(plan, unit, name) for name in unit.models}
     facts_key = _facts_key(plan.video, unit)
     work = _Work(settings, store, plan, unit)
-    with metered() as meter:
-        found = store.find(names.facts_path(facts_key))
-        missing = [name for name, key in keys.items() if not store.exists(names.score_path(key))]
-        heads = {name: plan.sources[name] for name in missing if name in plan.sources}
-        kept = _kept_embeddings(store, {source: keys[source] for source in heads.values()})
-        decoded = {*missing, *heads.values()} - set(heads) - (set(kept) - set(missing))
-        if found is None or decoded:
-            facts = work.decode(sorted(decoded))
-        else:
-            facts = SpanFacts.model_validate_json(found)
-        for head, source in heads.items():
-            work.read(head, source, kept)
-        for name, track in work.tracks.items():
-            store.put(names.score_path(keys[name]), to_npz(track), _BINARY)
-        for name, track in work.embeddings.items():
-            store.put(names.embedding_path(keys[name]), to_npz(track), _BINARY)
-        # Last, so that facts without scores never look like a finished unit.
-        if work.reader:
-            store.put(names.facts_path(facts_key), facts.model_dump_json().encode())
+    meter = Meter()
+    found = store.find(names.facts_path(facts_key))
+    missing = [name for name, key in keys.items() if not store.exists(names.score_path(key))]
+    heads = {name: plan.sources[name] for name in missing if name in plan.sources}
+    kept = _kept_embeddings(store, {source: keys[source] for source in heads.values()})
+    decoded = {*missing, *heads.values()} - set(heads) - (set(kept) - set(missing))
+    known = SpanFacts.model_validate_json(found) if found and not decoded else None
+    facts = known or work.decode(sorted(decoded))
+    for head, source in heads.items():
+        work.read(head, source, kept)
+    for name, track in work.tracks.items():
+        store.put(names.score_path(keys[name]), to_npz(track), _BINARY)
+    for name, track in work.embeddings.items():
+        store.put(names.embedding_path(keys[name]), to_npz(track), _BINARY)
+    # Last, so that facts without scores never look like a finished unit.
+    if work.reader:
+        store.put(names.facts_path(facts_key), facts.model_dump_json().encode())
     summary = UnitSummary(
         unit=index,
         facts=facts,
         scores={name: key for name, key in keys.items() if name not in work.refused},
         refused=work.refused,
         cached=not missing and found is not None,
-        bytes_read=work.bytes_read,
-        cpu_s=meter.cpu_s,
-        wall_s=meter.wall_s,
+        spent=meter.spent(work.bytes_read),
     )
     store.put(names.summary_path(job, index), summary.model_dump_json().encode())
     return summary

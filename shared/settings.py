@@ -45,6 +45,8 @@ class Settings(BaseSettings):
     """Where models from that container are kept; several processes may share it."""
     batch_jobs: int = 4
     """Jobs of batches that run at the same time."""
+    tariff: Path | None = ROOT / "tariff.json"
+    """What the operator pays; empty for results without a price."""
     segment_s: int = 60
     max_video_s: int = 4 * 3600
     max_video_bytes: int = 64 * 1024**3

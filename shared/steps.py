@@ -8,9 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from hashlib import sha256
 from math import ceil
@@ -25,6 +23,7 @@ from shared.contracts import (
     JobRequest,
     Look,
     Plan,
+    StageTiming,
     State,
     StoredRequest,
     Unit,
@@ -38,26 +37,26 @@ from shared.plan import segments
 from shared.proposals import NOTHING, propose
 from shared.ranges import RangeReader
 from shared.settings import Settings
-from shared.storage import BlobFacts, BlobStore, open_source, parse_source, read_ranges
+from shared.storage import BlobFacts, BlobStore, open_source, parse_source, read_ranges, traffic
 from shared.tracks import Track, from_npz, stitch
 
 
-@dataclass
 class Meter:
-    """CPU and wall seconds of a step; one process runs one step at a time."""
+    """What a step has used since it began; one process runs one step at a time."""
 
-    cpu_s: float = 0.0
-    wall_s: float = 0.0
+    def __init__(self) -> None:
+        self._cpu, self._wall, self._traffic = time.process_time(), time.monotonic(), traffic()
 
-
-@contextmanager
-def metered() -> Iterator[Meter]:
-    meter = Meter()
-    cpu, wall = time.process_time(), time.monotonic()
-    try:
-        yield meter
-    finally:
-        meter.cpu_s, meter.wall_s = time.process_time() - cpu, time.monotonic() - wall
+    def spent(self, bytes_read: int = 0) -> StageTiming:
+        """bytes_read: of the video."""
+        now = traffic()
+        return StageTiming(
+            cpu_s=time.process_time() - self._cpu,
+            wall_s=time.monotonic() - self._wall,
+            bytes_read=bytes_read,
+            bytes_written=now.bytes_written - self._traffic.bytes_written,
+            transactions=now.transactions - self._traffic.transactions,
+        )
 
 
 def load_request(store: BlobStore, job: str) -> StoredRequest:
@@ -153,10 +152,10 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
     if found := store.find(names.plan_path(job)):
         return Plan.model_validate_json(found)
     stored = load_request(store, job)
-    with metered() as meter:
-        choice = choose(Catalogue.of(settings), stored.request)
-        reader = open_video(settings, store, stored)
-        found_video = probe(reader, stored.etag, stored.length_bytes)
+    meter = Meter()
+    choice = choose(Catalogue.of(settings), stored.request)
+    reader = open_video(settings, store, stored)
+    found_video = probe(reader, stored.etag, stored.length_bytes)
     info = found_video.info
     if info.planned_frames > settings.max_video_s * info.rate:
         lasts_s = float(info.planned_frames / info.rate)
@@ -178,9 +177,7 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         sound=choice.of(sound=True),
         sources={name: manifest.source for name, manifest in choice.models.items() if manifest.source},
         units=tuple(units),
-        bytes_read=reader.bytes_read,
-        cpu_s=meter.cpu_s,
-        wall_s=meter.wall_s,
+        spent=meter.spent(reader.bytes_read),
     )
     # First, so that where there is a plan there is its choice, and it is this one's.
     store.put(names.choice_path(job), choice.model_dump_json().encode())
@@ -233,31 +230,31 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
     cascade = plan.cascade and 0 not in failed
     seed = int.from_bytes(sha256(f"{info.etag}|{info.length_bytes}".encode()).digest()[:6], "big")
     units: list[Unit] = []
-    with metered() as meter:
-        choice = load_choice(store, job)
-        looks = choice.of(swept=False) if cascade else ()
-        if looks:
-            summary = load_summary(store, job, 0)
-            proposals = propose(
-                choice.profile,
-                {name: grid_of(choice.root(name), info.rate) for name in looks},
-                load_tracks(store, [summary]),
-                info.rate,
-                0 if summary.facts.last_frame is None else summary.facts.last_frame + 1,
-                seed,
+    meter = Meter()
+    choice = load_choice(store, job)
+    looks = choice.of(swept=False) if cascade else ()
+    if looks:
+        summary = load_summary(store, job, 0)
+        proposals = propose(
+            choice.profile,
+            {name: grid_of(choice.root(name), info.rate) for name in looks},
+            load_tracks(store, [summary]),
+            info.rate,
+            0 if summary.facts.last_frame is None else summary.facts.last_frame + 1,
+            seed,
+        )
+        units += [
+            Unit(
+                index=index,
+                kind="video",
+                start_frame=span.start_frame,
+                end_frame=span.end_frame,
+                models=looks,
             )
-            units += [
-                Unit(
-                    index=index,
-                    kind="video",
-                    start_frame=span.start_frame,
-                    end_frame=span.end_frame,
-                    models=looks,
-                )
-                for index, span in enumerate(proposals.spans, len(plan.units))
-            ]
-        elif plan.cascade and not cascade:
-            units += _exhaustive(settings, stored.request, info, choice, (), len(plan.units))
+            for index, span in enumerate(proposals.spans, len(plan.units))
+        ]
+    elif plan.cascade and not cascade:
+        units += _exhaustive(settings, stored.request, info, choice, (), len(plan.units))
     look = Look(
         job=job,
         cascade=cascade,
@@ -266,8 +263,7 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
         seed=seed,
         models=looks,
         units=tuple(units),
-        cpu_s=meter.cpu_s,
-        wall_s=meter.wall_s,
+        spent=meter.spent(),
     )
     store.put(names.look_path(job), look.model_dump_json().encode())
     return look

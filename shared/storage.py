@@ -7,6 +7,7 @@ Its exceptions stop here: they may quote a URL with its signature, ours never do
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -23,6 +24,7 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
+from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.storage.blob import BlobClient, BlobServiceClient, ContainerClient, ContentSettings
 
 from shared.errors import (
@@ -48,6 +50,38 @@ _PROMPT: dict[str, Any] = {
     "retry_total": 1,
     "initial_backoff": 1,
 }
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What this process has asked of storage so far."""
+
+    transactions: int = 0
+    bytes_written: int = 0
+
+
+class _Counter(SansIOHTTPPolicy[Any, Any]):
+    """Counts every request, those that are tried again too: each is paid for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._lock = threading.Lock()
+        self.traffic = Traffic()
+
+    def on_response(self, request: Any, response: Any) -> None:
+        written = int(request.http_request.headers.get("Content-Length") or 0)
+        with self._lock:
+            now = self.traffic
+            self.traffic = Traffic(now.transactions + 1, now.bytes_written + written)
+
+
+_COUNTER = _Counter()
+
+
+def traffic() -> Traffic:
+    return _COUNTER.traffic
+
+
 _LOOPBACK = frozenset({"127.0.0.1", "localhost"})
 _HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
 _AUTHORITY = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
@@ -220,7 +254,7 @@ class BlobStore:
 
 @lru_cache(maxsize=4)
 def _service(storage: str, patient: bool = True) -> BlobServiceClient:
-    options = _PATIENT if patient else _PROMPT
+    options = {**(_PATIENT if patient else _PROMPT), "per_retry_policies": [_COUNTER]}
     if storage.startswith(("https://", "http://")):
         return BlobServiceClient(storage, credential=_identity(), **options)
     return BlobServiceClient.from_connection_string(storage, **options)
@@ -309,7 +343,7 @@ def _matches(host: str, port: int | None, pattern: str) -> bool:
 
 def open_source(source: Source, sas: str, settings: Settings, patient: bool = True) -> BlobClient:
     """A client for the source: with the URL's SAS, else the account's own key or identity."""
-    options = _PATIENT if patient else _PROMPT
+    options = {**(_PATIENT if patient else _PROMPT), "per_retry_policies": [_COUNTER]}
     if sas:
         return BlobClient.from_blob_url(f"{source.url}?{sas}", **options)
     if source.own:

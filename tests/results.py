@@ -5,7 +5,8 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
-from shared.contracts import Result, State, Timing, VideoResult
+from shared.contracts import JobOptions, Lineage, Result, State, Timing, VideoResult
+from shared.cost import cost_of
 
 
 def a_video(**changes: Any) -> VideoResult:
@@ -44,6 +45,8 @@ def a_result(video: VideoResult | None = None, **changes: Any) -> Result:
         edits=(),
         shot_changes=(),
         gaps=(),
+        lineage=Lineage(service="0.1.0", preprocessing="2", profile="0" * 64, options=JobOptions()),
         timing=Timing(stages={}, units_cached=0, units_scored=0),
+        cost=cost_of((), None),
     )
     return result.model_copy(update=changes)

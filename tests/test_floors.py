@@ -12,15 +12,18 @@ FLOORS = {
     0: ("shared.errors", "shared.names", "shared.redact"),
     1: ("shared.contracts", "shared.settings"),
     2: (
-        "shared.drift", "shared.edits", "shared.edl", "shared.inference", "shared.plan", "shared.profiles",
-        "shared.proposals", "shared.ranges", "shared.signals", "shared.spotting", "shared.timecode",
+        "shared.cost", "shared.drift", "shared.edits", "shared.edl", "shared.inference", "shared.plan",
+        "shared.profiles", "shared.proposals", "shared.ranges", "shared.signals", "shared.spotting", "shared.timecode",
         "shared.timelines", "shared.tracks",
     ),
     3: (
         "shared.catalogue", "shared.ledger", "shared.media", "shared.pictures", "shared.scorer",
         "shared.sound", "shared.storage", "shared.sweep",
     ),
-    4: ("shared.batches", "shared.cut", "shared.jobs", "shared.listing", "shared.provisional", "shared.scoring", "shared.steps"),
+    4: (
+        "shared.batches", "shared.cut", "shared.jobs", "shared.listing", "shared.provisional",
+        "shared.scoring", "shared.steps",
+    ),
     5: ("activities", "orchestrator"),
     6: ("function_app",),
 }  # fmt: skip

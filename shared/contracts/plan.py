@@ -6,7 +6,7 @@ from typing import Literal
 
 from shared.contracts.base import Contract, Name, Rate
 from shared.contracts.model import ModelManifest, ModelRef, Profile, Run
-from shared.contracts.result import LookedSpan
+from shared.contracts.result import LookedSpan, StageTiming
 
 
 class VideoInfo(Contract):
@@ -111,9 +111,7 @@ class Plan(Contract):
     """Head -> the model whose embedding it reads."""
     units: tuple[Unit, ...]
     """The first fan-out; Look has the second."""
-    bytes_read: int
-    cpu_s: float
-    wall_s: float
+    spent: StageTiming
 
 
 class Look(Contract):
@@ -129,8 +127,7 @@ class Look(Contract):
     models: tuple[Name, ...]
     """Those that see nothing but the spans."""
     units: tuple[Unit, ...]
-    cpu_s: float
-    wall_s: float
+    spent: StageTiming
 
 
 class SpanFacts(Contract):
@@ -157,6 +154,4 @@ class UnitSummary(Contract):
     """Model name -> why it did not score this unit."""
     cached: bool
     """Nothing was decoded: all was there already."""
-    bytes_read: int
-    cpu_s: float
-    wall_s: float
+    spent: StageTiming

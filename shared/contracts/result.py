@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import Field
 
 from shared.contracts.base import Contract, Name, Probability, Rate
 from shared.contracts.model import ModelRef
+from shared.contracts.request import JobOptions
 
 
 class State(StrEnum):
@@ -150,6 +154,47 @@ class StageTiming(Contract):
     cpu_s: float
     wall_s: float
     bytes_read: int
+    """Of the video."""
+    bytes_written: int = 0
+    transactions: int = 0
+    """Requests to storage."""
+
+
+class Tariff(Contract):
+    """tariff.json: what the operator pays. Edit it; MATCHCUT_TARIFF names another file."""
+
+    name: str
+    currency: str
+    cpu_hour: Annotated[Decimal, Field(ge=0)]
+    read_gb: Annotated[Decimal, Field(ge=0)]
+    written_gb: Annotated[Decimal, Field(ge=0)]
+    transactions_10000: Annotated[Decimal, Field(ge=0)]
+
+
+class Cost(Contract):
+    """What the job used in all; scores that were there already are free. Differs between runs, as timing
+    does."""
+
+    cpu_s: float
+    bytes_read: int
+    bytes_written: int
+    transactions: int
+    price: Decimal | None
+    currency: str | None
+    tariff: str | None
+    """The tariff's name."""
+
+
+class Lineage(Contract):
+    """What else the result depends on: with `models`, `profile` and the video's ETag this is all."""
+
+    service: str
+    """Version of matchcut."""
+    preprocessing: str
+    """Version of decoding, resizing and the sample grid."""
+    profile: str
+    """sha256 of the profile's JSON."""
+    options: JobOptions
 
 
 class Drift(Contract):
@@ -181,7 +226,9 @@ class Result(Contract):
     cascade: CascadeResult | None = None
     """None for an exhaustive job."""
     gaps: tuple[Gap, ...]
+    lineage: Lineage
     timing: Timing
+    cost: Cost
 
 
 class EndRecord(Contract):

@@ -124,7 +124,7 @@ def test_a_new_head_on_a_kept_embedding_decodes_nothing(
     second, _ = bench.run(url, models=["new-head"])
     assert [model.name for model in bench.result(second).models] == ["new-head", "tiny-clip"]
     summary = load_summary(bench.store, second, 0)
-    assert (summary.bytes_read, summary.cached) == (0, False)
+    assert (summary.spent.bytes_read, summary.cached) == (0, False)
     kept, scored = bench.tracks(first)["tiny-head"], bench.tracks(second)["new-head"]
     assert np.isfinite(scored.scores).all()
     assert kept.scores.tobytes() == scored.scores.tobytes()  # the same weights by another name
