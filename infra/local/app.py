@@ -41,7 +41,7 @@ class Function:
     def parameter(self) -> str:
         return str(self.trigger.name)
 
-    def arguments(self, value: Any, client_binding: str | None, invocation_id: str) -> dict[str, Any]:
+    def arguments(self, value: Any, client_binding: str, invocation_id: str) -> dict[str, Any]:
         """Keyword arguments of one call. A parameter `context` that no binding fills gets the context."""
         arguments = {self.parameter: value, **dict.fromkeys(self.clients, client_binding)}
         if "context" not in arguments and "context" in inspect.signature(self.call).parameters:

@@ -104,10 +104,10 @@ def run(options: Options) -> int:
         app = load(options.app)
         server = EngineServer()
         stack.callback(server.stop)
-        pool = WorkerPool(options.app, options.workers)
+        binding = client_binding(rpc_root, app.task_hub)
+        pool = WorkerPool(options.app, options.workers, binding)
         stack.callback(pool.stop)
         stack.callback(Bridge(app, server, pool).stop)
-        binding = client_binding(rpc_root, app.task_hub)
         management = Management(server.stub, app.orchestrators)
         asgi = application(app, management, binding)
         if azurite:

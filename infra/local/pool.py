@@ -50,11 +50,11 @@ class WorkerDied(Exception):
 class Worker:
     """One worker process and the socket to it. Raises WorkerDied where it does not come up."""
 
-    def __init__(self, module: str) -> None:
+    def __init__(self, module: str, client_binding: str) -> None:
         self._connection, theirs = Pipe()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "infra.local.worker", str(theirs.fileno()), module],
+                [sys.executable, "-m", "infra.local.worker", str(theirs.fileno()), module, client_binding],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),
@@ -106,10 +106,13 @@ class Worker:
 
 
 class WorkerPool:
-    """`workers` processes, started at once, each replaced when it dies."""
+    """`workers` processes, started at once, each replaced when it dies.
 
-    def __init__(self, module: str, workers: int) -> None:
-        self._module = module
+    `client_binding` is what a durable client in an activity gets.
+    """
+
+    def __init__(self, module: str, workers: int, client_binding: str) -> None:
+        self._module, self._binding = module, client_binding
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stopping = False
@@ -166,6 +169,6 @@ class WorkerPool:
                 raise WorkerDied("the host is stopping")
             if worker is not None:
                 worker.kill()
-            worker = self._workers[slot] = Worker(self._module)
+            worker = self._workers[slot] = Worker(self._module, self._binding)
         worker.wait_ready()
         return worker

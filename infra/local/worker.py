@@ -1,9 +1,10 @@
 """One worker process: loads the app, runs one activity at a time, dies with its host.
 
-    python -m infra.local.worker FD MODULE
+    python -m infra.local.worker FD MODULE BINDING
 
-FD is an inherited socket. In: (function, input JSON, invocation id). Out: first ("ready", pid)
-or ("error", sentence), then one ("result", JSON) or ("failed", type, message, stack) each.
+FD is an inherited socket, BINDING the JSON that durable clients get. In: (function, input JSON,
+invocation id). Out: first ("ready", pid) or ("error", sentence), then one ("result", JSON) or
+("failed", type, message, stack) each.
 When the host goes, however it goes, the socket ends, and the worker ends its process group,
 so that what an activity has started ends too.
 """
@@ -18,6 +19,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections.abc import Awaitable
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -32,8 +34,25 @@ def _read(connection: Connection, requests: queue.SimpleQueue[Request]) -> None:
             os.killpg(0, signal.SIGKILL) if os.getpgrp() == os.getpid() else os._exit(1)
 
 
-def run(app: Any, request: Request) -> tuple[str, ...]:
-    """Call the activity as the Python worker does: the converters of azure.functions at both ends."""
+async def _alone(work: Awaitable[Any]) -> Any:
+    """Await it, then close the SDK's HTTP session.
+
+    Between two activities the loop stands still and does not see the host close an idle connection;
+    the next start_new would be written into it, and a POST is not tried again.
+    """
+    from azure.durable_functions.models.utils import http_utils
+
+    try:
+        return await work
+    finally:
+        await http_utils._close_session()
+
+
+def run(app: Any, request: Request, client_binding: str, loop: asyncio.Runner) -> tuple[str, ...]:
+    """Call the activity as the Python worker does: the converters of azure.functions at both ends.
+
+    One loop for all, as there: the SDK's session lock belongs to the loop that first contends for it.
+    """
     from azure.functions.durable_functions import ActivityTriggerConverter
     from azure.functions.meta import Datum
 
@@ -41,15 +60,15 @@ def run(app: Any, request: Request) -> tuple[str, ...]:
     try:
         function = app.activities[name]
         value = ActivityTriggerConverter.decode(Datum(payload, "json"), trigger_metadata=None)
-        result = function.call(**function.arguments(value, None, invocation_id))
+        result = function.call(**function.arguments(value, client_binding, invocation_id))
         if inspect.iscoroutine(result):
-            result = asyncio.run(result)
+            result = loop.run(_alone(result))
         return ("result", ActivityTriggerConverter.encode(result, expected_type=None).value)
     except BaseException as failure:  # an activity that calls sys.exit has failed, no more
         return ("failed", type(failure).__name__, str(failure), traceback.format_exc())
 
 
-def main(fd: int, module: str) -> None:
+def main(fd: int, module: str, client_binding: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_inheritable(fd, False)
     connection = Connection(fd)
@@ -66,9 +85,10 @@ def main(fd: int, module: str) -> None:
         connection.send(("error", str(broken)))
         return
     connection.send(("ready", os.getpid()))
-    while True:
-        connection.send(run(app, requests.get()))
+    with asyncio.Runner() as loop:
+        while True:
+            connection.send(run(app, requests.get(), client_binding, loop))
 
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]), sys.argv[2])
+    main(int(sys.argv[1]), sys.argv[2], sys.argv[3])

@@ -76,6 +76,24 @@ def test_two_thousand_activities_in_forty_blocks_end(api: Api) -> None:
     assert 40 * 2450 == api.run("parent", "many", {"blocks": 40, "each": 50})["sum"]
 
 
+def test_an_activity_starts_orchestrations_with_a_durable_client_again_and_again(api: Api) -> None:
+    """Many at once, so that calls contend for the SDK's one session; in one process after another call."""
+    answers = []
+    for n in range(4):
+        ids = [f"by-activity-{n}-{k}" for k in range(5)]
+        task = {"ids": ids, "name": "fan_out", "value": 1}
+        answers.append(api.run("one", f"starter-{n}", {"activity": "start_others", "input": task})["answer"])
+        assert (ids, ["fan_out"] * 5) == (answers[-1]["started"], answers[-1]["names"])
+        assert [[0]] * 5 == [api.wait(name)["output"] for name in ids]
+    assert len({answer["pid"] for answer in answers}) <= 2
+
+
+def test_a_client_that_is_refused_fails_the_activity_with_the_hosts_sentence(api: Api) -> None:
+    task = {"ids": ["x"], "name": "nobody", "value": 1}
+    error = api.run("one", "refused", {"activity": "start_others", "input": task})["error"]
+    assert "The function 'nobody' doesn't exist" in error
+
+
 def test_an_activity_that_raises_is_an_exception_in_the_orchestrator(api: Api) -> None:
     output = api.run("one", "raises", {"activity": "fail", "input": "x"})
     assert output["error"].startswith("Activity function 'fail' failed: ValueError: no good: x")

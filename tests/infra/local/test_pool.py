@@ -43,7 +43,7 @@ class Calls:
 
 @pytest.fixture(scope="module")
 def pool() -> Iterator[WorkerPool]:
-    running = WorkerPool(TINY, 1)
+    running = WorkerPool(TINY, 1, "{}")
     yield running
     running.stop()
 
@@ -103,7 +103,7 @@ def test_work_that_is_no_longer_wanted_is_dropped(calls: Calls) -> None:
 
 
 def test_stopping_ends_what_an_activity_has_started(tmp_path: Path) -> None:
-    pool = WorkerPool(TINY, 1)
+    pool = WorkerPool(TINY, 1, "{}")
     pid_file = tmp_path / "pid"
     Calls(pool).send("child", f'"{pid_file}"')
     deadline = time.monotonic() + _LIMIT_S
@@ -115,7 +115,7 @@ def test_stopping_ends_what_an_activity_has_started(tmp_path: Path) -> None:
 
 
 def test_a_worker_that_cannot_load_the_app_fails_the_activity_with_the_reason() -> None:
-    pool = WorkerPool("tests.infra.local.apps.broken.function_app", 1)
+    pool = WorkerPool("tests.infra.local.apps.broken.function_app", 1, "{}")
     outcome = Calls(pool).one("double")
     pool.stop()
     assert isinstance(outcome, Failure)

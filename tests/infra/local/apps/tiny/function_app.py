@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -176,6 +177,23 @@ def double(number: int) -> int:
 @app.activity_trigger(input_name="value")
 async def same(value: Any) -> Any:
     return value
+
+
+@app.activity_trigger(input_name="task")
+@app.durable_client_input(client_name="client")
+async def start_others(task: Any, client: df.DurableOrchestrationClient) -> Any:
+    """Input: {"ids", "name", "value"}. Starts the first, then the others at once, then looks at all."""
+    first, *others = task["ids"]
+    started = [await client.start_new(task["name"], first, task["value"])]
+    started += await asyncio.gather(*[client.start_new(task["name"], i, task["value"]) for i in others])
+    seen = await asyncio.gather(*[client.get_status(name) for name in started])
+    return {"started": started, "names": [status.name for status in seen], "pid": os.getpid()}
+
+
+@app.activity_trigger(input_name="ids")
+@app.durable_client_input(client_name="client")
+async def look_at(ids: Any, client: df.DurableOrchestrationClient) -> Any:
+    return [status.name for status in await asyncio.gather(*[client.get_status(name) for name in ids])]
 
 
 @app.activity_trigger(input_name="value")
