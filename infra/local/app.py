@@ -20,7 +20,8 @@ import azure.functions as func
 from azure.durable_functions.constants import ACTIVITY_TRIGGER, DURABLE_CLIENT, ORCHESTRATION_TRIGGER
 
 HTTP_TRIGGER = "httpTrigger"
-_SERVED = {HTTP_TRIGGER, ACTIVITY_TRIGGER, ORCHESTRATION_TRIGGER}
+TIMER_TRIGGER = "timerTrigger"
+_SERVED = {HTTP_TRIGGER, TIMER_TRIGGER, ACTIVITY_TRIGGER, ORCHESTRATION_TRIGGER}
 _BINDINGS = {"http", DURABLE_CLIENT}
 
 
@@ -55,6 +56,7 @@ class App:
 
     orchestrators: Mapping[str, Callable[[str], str]]
     activities: Mapping[str, Function]
+    timers: Mapping[str, Function]
     http: tuple[Function, ...]
     route_prefix: str
     task_hub: str
@@ -100,9 +102,14 @@ def load(module_name: str) -> App:
         ) from broken
     settings = _host_json(module)
     extensions = settings.get("extensions", {})
+    activities = {f.name: f for f in functions if f.trigger.type == ACTIVITY_TRIGGER}
+    timers = {f.name: f for f in functions if f.trigger.type == TIMER_TRIGGER}
+    if twice := activities.keys() & timers.keys():
+        raise AppError(f"An activity and a timer function have the same name: {', '.join(sorted(twice))}.")
     return App(
         orchestrators={f.name: f.call for f in functions if f.trigger.type == ORCHESTRATION_TRIGGER},
-        activities={f.name: f for f in functions if f.trigger.type == ACTIVITY_TRIGGER},
+        activities=activities,
+        timers=timers,
         http=tuple(f for f in functions if f.trigger.type == HTTP_TRIGGER),
         route_prefix=extensions.get("http", {}).get("routePrefix", "api"),
         task_hub=extensions.get("durableTask", {}).get("hubName", "TestHubName"),

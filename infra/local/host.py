@@ -29,9 +29,10 @@ from infra.local.azurite import Azurite
 from infra.local.bridge import Bridge
 from infra.local.engine import EngineServer
 from infra.local.management import PREFIX, Management, client_binding
-from infra.local.pool import WorkerPool
+from infra.local.pool import Worker, WorkerPool
 from infra.local.resume import resume
 from infra.local.routes import application
+from infra.local.timers import Timers
 from shared import names
 
 logger = logging.getLogger(__name__)
@@ -108,6 +109,8 @@ def run(options: Options) -> int:
         pool = WorkerPool(options.app, options.workers, binding)
         stack.callback(pool.stop)
         stack.callback(Bridge(app, server, pool).stop)
+        timers = Timers(app.timers.values(), lambda: Worker(options.app, binding))
+        stack.callback(timers.stop)
         management = Management(server.stub, app.orchestrators)
         asgi = application(app, management, binding)
         if azurite:
@@ -115,6 +118,7 @@ def run(options: Options) -> int:
 
         async def on_ready() -> None:
             _announce(options, base_url, app, azurite, storage)
+            timers.start()
             if names.JOB in app.orchestrators:
                 await _resume(binding)
 

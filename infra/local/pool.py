@@ -77,9 +77,10 @@ class Worker:
         """An idle worker says nothing: a readable socket is one that has ended."""
         return self.process.poll() is None and not self._connection.poll(0)
 
-    def run(self, work: Work) -> str | Failure:
+    def run(self, request: tuple[str, str, str]) -> str | Failure:
+        """`request`: function, input JSON, invocation id. Raises WorkerDied."""
         try:
-            self._connection.send((work.function, work.payload, work.invocation_id))
+            self._connection.send(request)
         except OSError as gone:
             raise WorkerDied(self._ending()) from gone
         kind, *values = self._receive()
@@ -154,7 +155,7 @@ class WorkerPool:
 
     def _run(self, slot: int, work: Work) -> str | Failure:
         try:
-            return self._worker(slot).run(work)
+            return self._worker(slot).run((work.function, work.payload, work.invocation_id))
         except (WorkerDied, OSError) as dead:  # OSError: no process to be had
             if not self._stopping:
                 logger.error("a worker died", extra={"function": work.function, "reason": str(dead)})

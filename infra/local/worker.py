@@ -1,4 +1,4 @@
-"""One worker process: loads the app, runs one activity at a time, dies with its host.
+"""One worker process: loads the app, runs one activity or timer function at a time, dies with its host.
 
     python -m infra.local.worker FD MODULE BINDING
 
@@ -49,22 +49,27 @@ async def _alone(work: Awaitable[Any]) -> Any:
 
 
 def run(app: Any, request: Request, client_binding: str, loop: asyncio.Runner) -> tuple[str, ...]:
-    """Call the activity as the Python worker does: the converters of azure.functions at both ends.
+    """Call the function as the Python worker does: the converters of azure.functions at both ends.
 
     One loop for all, as there: the SDK's session lock belongs to the loop that first contends for it.
     """
     from azure.functions.durable_functions import ActivityTriggerConverter
     from azure.functions.meta import Datum
+    from azure.functions.timer import TimerRequestConverter
 
     name, payload, invocation_id = request
     try:
-        function = app.activities[name]
-        value = ActivityTriggerConverter.decode(Datum(payload, "json"), trigger_metadata=None)
+        timer = app.timers.get(name)
+        function = timer or app.activities[name]
+        converter = TimerRequestConverter if timer else ActivityTriggerConverter
+        value = converter.decode(Datum(payload, "json"), trigger_metadata=None)
         result = function.call(**function.arguments(value, client_binding, invocation_id))
         if inspect.iscoroutine(result):
             result = loop.run(_alone(result))
+        if timer:
+            return ("result", "null")
         return ("result", ActivityTriggerConverter.encode(result, expected_type=None).value)
-    except BaseException as failure:  # an activity that calls sys.exit has failed, no more
+    except BaseException as failure:  # a function that calls sys.exit has failed, no more
         return ("failed", type(failure).__name__, str(failure), traceback.format_exc())
 
 

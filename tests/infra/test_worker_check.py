@@ -53,6 +53,9 @@ def test_the_sdk_reads_every_kind_of_function_of_the_tiny_app() -> None:
         "health": ["httpTrigger", "http"],
         "run_job": ["orchestrationTrigger"],
         "plan_job": ["activityTrigger"],
+        "start_more": ["durableClient", "activityTrigger"],
+        "clean": ["durableClient", "timerTrigger"],
+        "tick": ["timerTrigger"],
     } == triggers
     assert "jobs/{id:regex(^[a-z0-9-]+$)}" == functions["job_status"][1]["route"]
 
@@ -75,10 +78,11 @@ def test_the_check_is_skipped_with_a_sentence_where_there_is_no_python_313(
 def test_the_worker_library_agrees_about_the_tiny_app(capsys: pytest.CaptureFixture[str]) -> None:
     assert 0 == worker_check.main(["--app-dir", str(TINY)])
     (verdict,) = capsys.readouterr().out.splitlines()
-    assert verdict.startswith("worker-check: 4 functions agree")
+    assert verdict.startswith("worker-check: 7 functions agree")
     assert 0 == worker_check.main(["--verbose", "--app-dir", str(TINY)])
     out = capsys.readouterr().out
-    assert {"health", "job_status", "plan_job", "run_job"} == set(json.loads(out[: out.rindex("}") + 1]))
+    names = {"health", "job_status", "plan_job", "run_job", "start_more", "clean", "tick"}
+    assert names == set(json.loads(out[: out.rindex("}") + 1]))
 
 
 @needs_worker

@@ -34,4 +34,21 @@ def plan_job(task: Task) -> Task:
     return task
 
 
+@jobs.activity_trigger(input_name="task", activity="start_more")
+@jobs.durable_client_input(client_name="client")
+async def start_more(task: Task, client: df.DurableOrchestrationClient) -> Task:
+    return task
+
+
+@jobs.timer_trigger(schedule="%CLEAN_AT%", arg_name="timer", run_on_startup=False)
+@jobs.durable_client_input(client_name="client")
+async def clean(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    return None
+
+
+@jobs.timer_trigger(schedule="0 */5 * * * *", arg_name="timer")
+def tick(timer: func.TimerRequest) -> None:
+    return None
+
+
 app.register_functions(jobs)
