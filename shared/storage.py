@@ -24,7 +24,6 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
-from azure.core.pipeline.policies import SansIOHTTPPolicy
 from azure.storage.blob import BlobClient, BlobServiceClient, ContainerClient, ContentSettings
 
 from shared.errors import (
@@ -60,16 +59,16 @@ class Traffic:
     bytes_written: int = 0
 
 
-class _Counter(SansIOHTTPPolicy[Any, Any]):
+class _Counter:
     """Counts every request, those that are tried again too: each is paid for."""
 
     def __init__(self) -> None:
-        super().__init__()
         self._lock = threading.Lock()
         self.traffic = Traffic()
 
-    def on_response(self, request: Any, response: Any) -> None:
-        written = int(request.http_request.headers.get("Content-Length") or 0)
+    def __call__(self, response: Any) -> None:
+        """The SDK's raw_response_hook."""
+        written = int(response.http_request.headers.get("Content-Length") or 0)
         with self._lock:
             now = self.traffic
             self.traffic = Traffic(now.transactions + 1, now.bytes_written + written)
@@ -254,7 +253,7 @@ class BlobStore:
 
 @lru_cache(maxsize=4)
 def _service(storage: str, patient: bool = True) -> BlobServiceClient:
-    options = {**(_PATIENT if patient else _PROMPT), "per_retry_policies": [_COUNTER]}
+    options = {**(_PATIENT if patient else _PROMPT), "raw_response_hook": _COUNTER}
     if storage.startswith(("https://", "http://")):
         return BlobServiceClient(storage, credential=_identity(), **options)
     return BlobServiceClient.from_connection_string(storage, **options)
@@ -343,7 +342,7 @@ def _matches(host: str, port: int | None, pattern: str) -> bool:
 
 def open_source(source: Source, sas: str, settings: Settings, patient: bool = True) -> BlobClient:
     """A client for the source: with the URL's SAS, else the account's own key or identity."""
-    options = {**(_PATIENT if patient else _PROMPT), "per_retry_policies": [_COUNTER]}
+    options = {**(_PATIENT if patient else _PROMPT), "raw_response_hook": _COUNTER}
     if sas:
         return BlobClient.from_blob_url(f"{source.url}?{sas}", **options)
     if source.own:
