@@ -1,8 +1,19 @@
 """The Durable Functions HTTP API: the extension's management routes, and the client binding that names them.
 
-Routes, status codes and bodies follow Microsoft's "HTTP API reference" of Durable Functions.
-Two things differ: terminating an instance terminates its sub-orchestrations too, and the rewind,
-restart and entity routes are not there. There is no system key; who may call is the server's matter.
+Routes, status codes and bodies follow Microsoft's "HTTP API reference" of Durable Functions, and where
+that is silent the extension's source (HttpApiHandler.cs); docs/conformance.md has them all, state by
+state. What differs:
+
+- terminating an instance terminates its sub-orchestrations too;
+- there are no rewind, restart and entity routes, so no restartPostUri and rewindPostUri among the links;
+- a start answers at once: `timeout` and `pollingInterval` are not looked at;
+- a filter that cannot be read (runtimeStatus, createdTimeFrom, createdTimeTo, top) is 400; the extension
+  leaves it out, so a purge with a typing error would take everything;
+- createdTimeTo is exclusive, as in the engine; the reference says "at or before";
+- a continuation token is a position in the list, so a page may miss instances where some are purged between;
+- paths are case-sensitive;
+- links carry no taskHub, connection and code: there is one hub and no system key. Who may call is the
+  server's matter.
 """
 
 from __future__ import annotations
@@ -10,7 +21,7 @@ from __future__ import annotations
 import json
 import uuid
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import grpc
@@ -21,17 +32,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from infra.local import payloads
 from infra.local.engine import TERMINAL
-from infra.local.replay import iso, to_json
 
 PREFIX = "/runtime/webhooks/durabletask/"
 _PLACEHOLDER = "INSTANCEID"
-_RETRY_AFTER_S = "10"
-_STATUS_NAMES = {
-    number: "".join(part.title() for part in name.removeprefix("ORCHESTRATION_STATUS_").split("_"))
-    for name, number in pb.OrchestrationStatus.items()
-}
-_STATUS_NUMBERS = {name.lower(): number for number, name in _STATUS_NAMES.items()}
+_METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
+_RETRY_START_S, _RETRY_STATUS_S = 10, 5
+_STATUS_NUMBERS = {name.lower(): number for number, name in payloads.STATUS_NAMES.items()}
 
 
 class BadRequest(Exception):
@@ -99,6 +107,7 @@ class Management:
             route("POST", "/instances/{id}/terminate", self._terminate),
             route("POST", "/instances/{id}/suspend", self._suspend),
             route("POST", "/instances/{id}/resume", self._resume),
+            Route("/{rest:path}", _not_found, methods=_METHODS),
         ]
 
     def _start(self, request: Request, body: bytes) -> Response:
@@ -124,36 +133,25 @@ class Management:
             message = f"An Orchestration instance with the status Running already exists: {instance_id}."
             return JSONResponse({"Message": message, "ExceptionMessage": message}, 409)
         links = management_urls(_root(request), instance_id)
-        return JSONResponse(links, 202, _poll_headers(links["statusQueryGetUri"]))
+        return JSONResponse(links, 202, _poll_headers(links["statusQueryGetUri"], _RETRY_START_S))
 
     def _status(self, request: Request, body: bytes) -> Response:
         query = request.query_params
         state = self._state(request)
         if state is None:
             return Response(status_code=404)
-        payload = _payload(state, show_input=_flag(query, "showInput", default=True))
+        show_input = _flag(query, "showInput", default=True)
+        payload = payloads.status(state, show_input)
         if _flag(query, "showHistory"):
-            payload["historyEvents"] = self._history(state.instanceId, _flag(query, "showHistoryOutput"))
+            asked = pb.StreamInstanceHistoryRequest(instanceId=state.instanceId)
+            events = [event for chunk in self._stub.StreamInstanceHistory(asked) for event in chunk.events]
+            payload["historyEvents"] = payloads.history(events, show_input, _flag(query, "showHistoryOutput"))
         if state.orchestrationStatus not in TERMINAL:
-            return JSONResponse(payload, 202, _poll_headers(str(request.url)))
+            return JSONResponse(payload, 202, _poll_headers(str(request.url), _RETRY_STATUS_S))
         failed = state.orchestrationStatus == pb.ORCHESTRATION_STATUS_FAILED
         return JSONResponse(
             payload, 500 if failed and _flag(query, "returnInternalServerErrorOnFailure") else 200
         )
-
-    def _history(self, instance_id: str, with_output: bool) -> list[dict[str, Any]]:
-        chunks = self._stub.StreamInstanceHistory(pb.StreamInstanceHistoryRequest(instanceId=instance_id))
-        events = [event for chunk in chunks for event in chunk.events]
-        shown = []
-        for event, entry in zip(events, to_json(events, []), strict=False):
-            kind = event.WhichOneof("eventType")
-            del entry["IsPlayed"], entry["EventId"]
-            entry["EventType"] = kind[0].upper() + kind[1:]
-            entry.pop("Input", None)
-            if not with_output:
-                entry.pop("Result", None)
-            shown.append({"FunctionName" if key == "Name" else key: value for key, value in entry.items()})
-        return shown
 
     def _list(self, request: Request, body: bytes) -> Response:
         query = request.query_params
@@ -168,13 +166,18 @@ class Management:
         found = self._stub.QueryInstances(pb.QueryInstancesRequest(query=wanted))
         show_input = _flag(query, "showInput", default=True)
         return JSONResponse(
-            [_payload(state, show_input) for state in found.orchestrationState],
+            [payloads.status(state, show_input) for state in found.orchestrationState],
             headers={"x-ms-continuation-token": found.continuationToken.value},
         )
 
     def _purge(self, request: Request, body: bytes) -> Response:
-        if self._state(request) is None:
+        state = self._state(request)
+        if state is None:
             return Response(status_code=404)
+        if state.orchestrationStatus not in TERMINAL:
+            status = payloads.STATUS_NAMES[state.orchestrationStatus]
+            sentence = f"Only an instance that is over can be purged; {state.instanceId} is {status}."
+            return JSONResponse({"Message": sentence}, 412)
         purge = pb.PurgeInstancesRequest(instanceId=request.path_params["id"])
         return JSONResponse({"instancesDeleted": self._stub.PurgeInstances(purge).deletedInstanceCount})
 
@@ -185,12 +188,22 @@ class Management:
         purge.purgeInstanceFilter.runtimeStatus.extend(_statuses(request.query_params))
         _times(purge.purgeInstanceFilter, request.query_params)
         deleted = self._stub.PurgeInstances(purge).deletedInstanceCount
-        return JSONResponse({"instancesDeleted": deleted}, 200 if deleted else 404)
+        return JSONResponse({"instancesDeleted": deleted}) if deleted else Response(status_code=404)
 
     def _raise_event(self, request: Request, body: bytes) -> Response:
-        event = pb.RaiseEventRequest(instanceId=request.path_params["id"], name=request.path_params["event"])
-        event.input.value = _json_text(body) or "null"
-        return self._tell(request, lambda: self._stub.RaiseEvent(event))
+        def send() -> None:
+            kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+            if kind != "application/json":
+                raise BadRequest("Only application/json request content is supported.")
+            event = pb.RaiseEventRequest(
+                instanceId=request.path_params["id"], name=request.path_params["event"]
+            )
+            event.input.value = _json_text(body)
+            if not body:
+                raise BadRequest("The body is empty; an event without a value carries null.")
+            self._stub.RaiseEvent(event)
+
+        return self._tell(request, send)
 
     def _terminate(self, request: Request, body: bytes) -> Response:
         end = pb.TerminateRequest(instanceId=request.path_params["id"])
@@ -199,10 +212,12 @@ class Management:
 
     def _suspend(self, request: Request, body: bytes) -> Response:
         hold = pb.SuspendRequest(instanceId=request.path_params["id"])
+        hold.reason.value = request.query_params.get("reason", "")
         return self._tell(request, lambda: self._stub.SuspendInstance(hold))
 
     def _resume(self, request: Request, body: bytes) -> Response:
         go = pb.ResumeRequest(instanceId=request.path_params["id"])
+        go.reason.value = request.query_params.get("reason", "")
         return self._tell(request, lambda: self._stub.ResumeInstance(go))
 
     def _tell(self, request: Request, send: Callable[[], object]) -> Response:
@@ -221,29 +236,17 @@ class Management:
         return answer.orchestrationState if answer.exists else None
 
 
-def _payload(state: Any, show_input: bool) -> dict[str, Any]:
-    return {
-        "name": state.name,
-        "instanceId": state.instanceId,
-        "runtimeStatus": _STATUS_NAMES[state.orchestrationStatus],
-        "input": _decoded(state.input.value) if show_input else None,
-        "customStatus": _decoded(state.customStatus.value),
-        "output": _decoded(state.output.value),
-        "createdTime": iso(state.createdTimestamp.ToDatetime(UTC)),
-        "lastUpdatedTime": iso(state.lastUpdatedTimestamp.ToDatetime(UTC)),
-    }
+async def _not_found(request: Request) -> Response:
+    """Other methods too: the extension has no 405."""
+    return Response(status_code=404)
 
 
-def _poll_headers(url: str) -> dict[str, str]:
-    return {"Location": url, "Retry-After": _RETRY_AFTER_S}
+def _poll_headers(url: str, retry_after_s: int) -> dict[str, str]:
+    return {"Location": url, "Retry-After": str(retry_after_s)}
 
 
 def _root(request: Request) -> str:
     return str(request.base_url.replace(path=PREFIX))
-
-
-def _decoded(text: str) -> Any:
-    return json.loads(text) if text else None
 
 
 def _json_text(body: bytes) -> str:

@@ -172,7 +172,7 @@ def _fields(kind: str, body: Any) -> dict[str, Any]:
         case "eventRaised":
             return {"Name": body.name, "Input": _text(body, "input")}
         case "executionCompleted":
-            return {"Result": _text(body, "result")}
+            return {"Result": _text(body, "result"), "OrchestrationStatus": body.orchestrationStatus}
     return {}
 
 
