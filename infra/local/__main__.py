@@ -37,6 +37,15 @@ def _parser() -> argparse.ArgumentParser:
     add("--data", type=Path, default=env("MATCHCUT_DATA", ".run/azurite"), help="of Azurite (%(default)s)")
     workers = env("MATCHCUT_WORKERS", str(os.cpu_count() or 1))
     add("--workers", type=int, default=workers, help="activities that run at once (%(default)s)")
+    age = env("MATCHCUT_HISTORY_S", "3600")
+    add(
+        "--history-s",
+        type=float,
+        default=age,
+        help="an orchestration that is over is kept for (%(default)s s)",
+    )
+    count = env("MATCHCUT_HISTORY_COUNT", "2000")
+    add("--history-count", type=int, default=count, help="and so many of them at most (%(default)s)")
     add("--app", default="function_app", help="module of the function app (%(default)s)")
     add("--storage", default=env("MATCHCUT_STORAGE"), help="connection string to use instead of Azurite")
     add("--ready-file", type=Path, help="write a JSON file there once requests are served")
@@ -58,6 +67,8 @@ def main(arguments: list[str] | None = None) -> int:
             return 0
         if chosen.workers < 1:
             parser.error("--workers is at least 1")
+        if chosen.history_s < 0 or chosen.history_count < 0:
+            parser.error("--history-s and --history-count are at least 0")
         from infra.local import host
 
         options = {name: value for name, value in vars(chosen).items() if name != "command"}

@@ -6,12 +6,17 @@
   class waits for it in a thread, with a limit): here its last work item reports;
 - results that arrive after an instance has ended, continued as new, or was started again
   under the same id would be delivered to whoever has the id now: here they are dropped;
-- a response without a custom status would erase the status: here it keeps it.
+- a response without a custom status would erase the status: here it keeps it;
+- every instance would be kept for as long as the host runs: here those that are over are purged by
+  age and by number, sub-orchestrations with the instance that asked for them, and never before all
+  of them are over. What a job came to is in blob storage by then.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -33,6 +38,15 @@ _GRPC_OPTIONS = [
     ("grpc.max_send_message_length", -1),
     ("grpc.enable_http_proxy", 0),
 ]
+_SWEEP_S = 60.0
+
+
+@dataclass(frozen=True)
+class Retention:
+    """How long instances that are over are kept: seconds, and how many that nobody waited for."""
+
+    age_s: float = 3600.0
+    count: int = 2000
 
 
 @dataclass(frozen=True)
@@ -47,10 +61,14 @@ class Parent:
 class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
     """See the module. Completion tokens only ever grow, so they tell executions of one id apart."""
 
-    def __init__(self) -> None:
+    def __init__(self, retention: Retention | None = None) -> None:
         super().__init__(max_history_size=sys.maxsize)
+        self._retention = retention or Retention()
         self._began: dict[str, int] = {}
         self._parents: dict[str, Parent] = {}
+        self._children: dict[str, list[str]] = {}
+        self._over: dict[str, float] = {}
+        """Instances without a parent that have ended, with the moment, in that order."""
 
     def awaits(self, instance_id: str, token: int) -> bool:
         """Whether the execution that scheduled work under `token` is still going on."""
@@ -74,7 +92,12 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
                 request.customStatus.value = instance.custom_status or ""
             response = super().CompleteOrchestratorTask(request, context)
             if current and instance.status in TERMINAL:
+                self._over.pop(request.instanceId, None)
+                parent = self._parents.get(request.instanceId)
+                if parent is None or parent.instance_id not in self._instances:
+                    self._over[request.instanceId] = time.monotonic()
                 self._report_to_parent(instance)
+                self.purge_over()
             # Events that came while it was in flight are queued already, without a wake-up.
             self._work_available.set()
             return response
@@ -87,6 +110,51 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
                 return pb.CompleteTaskResponse()
             return super().CompleteActivityTask(request, context)
 
+    def PurgeInstances(  # noqa: N802
+        self, request: pb.PurgeInstancesRequest, context: grpc.ServicerContext
+    ) -> Any:
+        with self._lock:
+            response = super().PurgeInstances(request, context)
+            for instance_id in self._began.keys() - self._instances.keys():
+                self._forget(instance_id)
+            return response
+
+    def purge_over(self) -> int:
+        """Purge what the retention no longer keeps; how many instances."""
+        purged = 0
+        with self._lock:
+            now = time.monotonic()
+            for instance_id, ended in list(self._over.items()):
+                if len(self._over) <= self._retention.count and now - ended < self._retention.age_s:
+                    break
+                family = self._family(instance_id)
+                if all(member.status in TERMINAL for member in family):
+                    for member in family:
+                        del self._instances[member.instance_id]
+                        self._forget(member.instance_id)
+                    purged += len(family)
+                    self._over.pop(instance_id, None)
+        return purged
+
+    def _family(self, instance_id: str) -> list[Any]:
+        """The instance and all sub-orchestrations below it that are still there."""
+        found: dict[str, Any] = {}
+        ids = [instance_id]
+        while ids:
+            member = ids.pop()
+            if member in self._instances and member not in found:
+                found[member] = self._instances[member]
+                ids += self._children.get(member, [])
+        return list(found.values())
+
+    def _forget(self, instance_id: str) -> None:
+        """An instance is gone; children that it leaves behind are from now on kept for their own sake."""
+        for child in self._children.pop(instance_id, []):
+            if child in self._instances and self._instances[child].status in TERMINAL:
+                self._over[child] = time.monotonic()
+        for kept in (self._began, self._parents, self._over, self._state_waiters):
+            kept.pop(instance_id, None)
+
     def _enqueue_orchestration(self, instance_id: str) -> None:
         instance = self._instances.get(instance_id)
         if instance is not None and instance.status in TERMINAL:
@@ -97,6 +165,7 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
     def _watch_sub_orchestration(self, parent_instance_id: str, sub_instance_id: str, task_id: int) -> None:
         token = self._instances[parent_instance_id].completion_token
         self._parents[sub_instance_id] = Parent(parent_instance_id, task_id, token)
+        self._children.setdefault(parent_instance_id, []).append(sub_instance_id)
 
     def _report_to_parent(self, instance: Any) -> None:
         parent = self._parents.pop(instance.instance_id, None)
@@ -128,8 +197,10 @@ class EngineServer:
     The base class's own start() would bind every interface.
     """
 
-    def __init__(self) -> None:
-        self.engine = Engine()
+    def __init__(self, retention: Retention | None = None) -> None:
+        self.engine = Engine(retention)
+        self._stopping = threading.Event()
+        threading.Thread(target=self._sweep, name="retention", daemon=True).start()
         self._server = grpc.server(ThreadPoolExecutor(8, "engine"), options=_GRPC_OPTIONS)
         stubs.add_TaskHubSidecarServiceServicer_to_server(self.engine, self._server)
         port = self._server.add_insecure_port("127.0.0.1:0")
@@ -137,7 +208,13 @@ class EngineServer:
         self._channel = grpc.insecure_channel(f"127.0.0.1:{port}", options=_GRPC_OPTIONS)
         self.stub = stubs.TaskHubSidecarServiceStub(self._channel)
 
+    def _sweep(self) -> None:
+        """Ends purge what is over; where nothing ends any more, this does."""
+        while not self._stopping.wait(_SWEEP_S):
+            self.engine.purge_over()
+
     def stop(self) -> None:
+        self._stopping.set()
         self.engine.stop()
         self._channel.close()
         self._server.stop(grace=0).wait(5)

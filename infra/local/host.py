@@ -27,7 +27,7 @@ from infra.local.app import App, AppError, load
 from infra.local.azurite import DEFAULT_PORT as AZURITE_PORT
 from infra.local.azurite import Azurite
 from infra.local.bridge import Bridge
-from infra.local.engine import EngineServer
+from infra.local.engine import EngineServer, Retention
 from infra.local.management import PREFIX, Management, client_binding
 from infra.local.pool import Worker, WorkerPool
 from infra.local.resume import resume
@@ -54,6 +54,8 @@ class Options:
     azurite_port: int | None
     data: Path
     workers: int
+    history_s: float
+    history_count: int
     storage: str | None
     ready_file: Path | None
 
@@ -103,7 +105,7 @@ def run(options: Options) -> int:
         storage = options.storage or (azurite.connection_string if azurite else "")
         _set_environment(storage, base_url)
         app = load(options.app)
-        server = EngineServer()
+        server = EngineServer(Retention(options.history_s, options.history_count))
         stack.callback(server.stop)
         binding = client_binding(rpc_root, app.task_hub)
         pool = WorkerPool(options.app, options.workers, binding)

@@ -19,7 +19,7 @@ from infra.local.embedded import EmbeddedHost, HostFailed
 from shared import names
 from shared.settings import Settings
 from shared.storage import BlobStore
-from tests.infra.local.conftest import TINY
+from tests.infra.local.conftest import TINY, Api
 from tests.infra.local.processes import descendants, still_running
 
 RESUMABLE = "tests.infra.local.apps.resumable.function_app"
@@ -160,3 +160,23 @@ def _until(true: object, limit_s: float = 30) -> None:
 def _wait_for_pid(path: Path) -> int:
     _until(lambda: path.exists() and path.read_text())
     return int(path.read_text())
+
+
+def test_the_host_keeps_as_many_instances_that_are_over_as_it_is_told() -> None:
+    settings = {"MATCHCUT_HISTORY_COUNT": "2"}
+    with (
+        EmbeddedHost(app=TINY, workers=1, storage=ELSEWHERE, env=settings) as running,
+        httpx.Client(base_url=running.base_url, trust_env=False) as http,
+    ):
+        api = Api(http, running)
+        for n in range(4):
+            api.run("fan_out", f"kept-{n}", 1)
+        listed = api.manage("GET", "instances").json()
+    assert ["kept-2", "kept-3"] == [found["instanceId"] for found in listed]
+
+
+@pytest.mark.parametrize("option", ["--history-s=-1", "--history-count=-1", "--history-count=many"])
+def test_a_history_that_cannot_be_kept_is_refused(option: str) -> None:
+    done = command(option)
+    assert 2 == done.returncode
+    assert "--history" in done.stderr.splitlines()[-1]
