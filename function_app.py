@@ -4,6 +4,7 @@ import azure.durable_functions as df
 import azure.functions as func
 
 from activities.close_job import blueprint as close_job
+from activities.expand_batch import blueprint as expand_batch
 from activities.plan_job import blueprint as plan_job
 from activities.plan_look import blueprint as plan_look
 from activities.score_segment import blueprint as score_segment
@@ -22,5 +23,6 @@ for blueprint in (
     write_cut,
     close_job,
     start_next,
+    expand_batch,
 ):
     app.register_functions(blueprint)

@@ -18,9 +18,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
-from azure.durable_functions import DurableOrchestrationClient
 from azure.durable_functions.models.utils import http_utils
-from starlette.concurrency import run_in_threadpool
 
 from infra.local import ports
 from infra.local.app import App, AppError, load
@@ -30,10 +28,8 @@ from infra.local.bridge import Bridge
 from infra.local.engine import EngineServer, Retention
 from infra.local.management import PREFIX, Management, client_binding
 from infra.local.pool import Worker, WorkerPool
-from infra.local.resume import resume
 from infra.local.routes import application
 from infra.local.timers import Timers
-from shared import names
 
 logger = logging.getLogger(__name__)
 DEFAULT_PORT = 7071
@@ -121,8 +117,6 @@ def run(options: Options) -> int:
         async def on_ready() -> None:
             _announce(options, base_url, app, azurite, storage)
             timers.start()
-            if names.JOB in app.orchestrators:
-                await _resume(binding)
 
         config = uvicorn.Config(
             asgi,
@@ -158,14 +152,6 @@ async def _end_with(azurite: Azurite, server: _Server) -> None:
         await asyncio.sleep(_POLL_S)
     print(sentence, file=sys.stderr, flush=True)
     server.should_exit = True
-
-
-async def _resume(binding: str) -> None:
-    from shared.settings import get_settings
-    from shared.storage import BlobStore
-
-    store = await run_in_threadpool(BlobStore.from_settings, get_settings())
-    await resume(DurableOrchestrationClient(binding), store)
 
 
 def _set_environment(storage: str, base_url: str) -> None:
