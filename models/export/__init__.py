@@ -61,9 +61,9 @@ def write(build: Build, out: Path) -> ModelManifest:
     (folder / "sample").mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(data)
     (folder / "model.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    np.savez_compressed(
-        folder / manifest.golden.file, input=build.sample, expected=Model(manifest, data).run(build.sample)
-    )
+    expected, embedding = Model(manifest, data).outputs(build.sample)
+    kept: dict[str, Any] = {} if embedding is None else {"embedding": embedding}
+    np.savez_compressed(folder / manifest.golden.file, input=build.sample, expected=expected, **kept)
     return manifest
 
 

@@ -101,17 +101,19 @@ class Network:
         name: str,
         inputs: dict[str, list[str | int]],
         outputs: dict[str, tuple[str, list[str | int]]],
+        takes: int = TensorProto.FLOAT,
     ) -> onnx.ModelProto:
-        """inputs: shape by name; outputs: the tensor and its shape by name. All float32. It is checked."""
+        """inputs: shape by name; outputs: the tensor and its shape by name. Inputs have the type `takes`,
+        outputs are float32. It is checked."""
 
-        def value(called: str, shape: list[str | int]) -> onnx.ValueInfoProto:
-            return helper.make_tensor_value_info(called, TensorProto.FLOAT, shape)
+        def value(called: str, shape: list[str | int], of: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
+            return helper.make_tensor_value_info(called, of, shape)
 
         ends = [helper.make_node("Identity", [tensor], [called]) for called, (tensor, _) in outputs.items()]
         graph = helper.make_graph(
             [*self.nodes, *ends],
             name,
-            [value(called, shape) for called, shape in inputs.items()],
+            [value(called, shape, takes) for called, shape in inputs.items()],
             [value(called, shape) for called, (_, shape) in outputs.items()],
             self.initializers,
         )

