@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo host test lint setup k8s-check worker-check models replay-bench spotting-bench bench bench-sweep clean
+.PHONY: demo host test lint setup ocr k8s-check worker-check models replay-bench spotting-bench bench bench-sweep clean
 
 # Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
 OPTIONS := VIDEO OUT SEGMENT_S WORKERS PORT AZURITE_PORT DATA
@@ -58,6 +58,8 @@ bench-sweep: $(BIN)/.dev
 
 setup: $(BIN)/.dev
 
+ocr: $(BIN)/.ocr
+
 # The stamps hang on the requirements, so a second run starts at once and a changed pin is installed.
 $(BIN)/.local: requirements.txt requirements-local.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "matchcut needs Python 3.11, 3.12 or 3.13; set PYTHON=")'
@@ -70,6 +72,11 @@ $(BIN)/.local: requirements.txt requirements-local.txt
 $(BIN)/.dev: $(BIN)/.local requirements-dev.txt
 	@echo "Installing what the tests need ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@touch $@
+
+$(BIN)/.ocr: $(BIN)/.local requirements-ocr.txt
+	@echo "Installing what reads the scoreboard ..."
+	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-ocr.txt
 	@touch $@
 
 clean:

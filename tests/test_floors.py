@@ -13,8 +13,8 @@ FLOORS = {
     1: ("shared.contracts", "shared.settings"),
     2: (
         "shared.cost", "shared.drift", "shared.edits", "shared.edl", "shared.inference", "shared.plan",
-        "shared.profiles", "shared.proposals", "shared.ranges", "shared.signals", "shared.spotting",
-        "shared.timecode", "shared.timelines", "shared.tracks",
+        "shared.profiles", "shared.proposals", "shared.ranges", "shared.scoreboard", "shared.signals",
+        "shared.spotting", "shared.timecode", "shared.timelines", "shared.tracks",
     ),
     3: (
         "shared.catalogue", "shared.ledger", "shared.media", "shared.pictures", "shared.scorer",

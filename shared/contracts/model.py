@@ -88,6 +88,9 @@ class ModelManifest(Contract):
     schema_version: Literal[1] = 1
     name: Name
     version: str
+    engine: Literal["onnx", "rapidocr"] = "onnx"
+    """rapidocr: the optional package of that name reads the scoreboard, with networks of its own; there is
+    no model.onnx, and `digest` is shared.scoreboard.digest_of."""
     kind: Literal["frame", "pair", "clip", "audio", "head"]
     source: Name | None = None
     """The model whose embedding a head reads."""

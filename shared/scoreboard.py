@@ -1,0 +1,382 @@
+"""The scoreboard of a broadcast, read from its pictures: score and match clock (floor 2).
+
+`read_board` and `steady` are pure. `Scoreboard` reads text with the package rapidocr, which is
+optional: a pipeline of two networks, so no model.onnx lies in the model's folder.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from bisect import bisect_right
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from shared.contracts import ModelManifest
+from shared.errors import ModelRefused
+from shared.tracks import Grid, Scores
+
+LABELS = ("home", "away", "clock_s", "goals")
+"""Goals of the side named first, of the other, seconds on the match clock, home + away; NaN: not read."""
+MOST_GOALS = 30
+MOST_MINUTES = 130
+"""Two halves and extra time of 120 minutes, with time added."""
+READING = "board-1"
+"""Names the rules below and how pictures are prepared: another name where a picture may read differently."""
+_BAND = Fraction(1, 6)
+"""Share of the picture's height, from the top, in which boards stand."""
+_FILES = ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx")
+
+
+# ---------------------------------------------------------------- text -> board
+
+
+class Text(NamedTuple):
+    """A line of text and its upright box, in pixels of any picture, y downwards."""
+
+    text: str
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+class Board(NamedTuple):
+    home: int | None
+    away: int | None
+    clock_s: int
+
+
+@dataclass(frozen=True)
+class _Token:
+    """kind: c clock, p pair (a score in one piece), n number, w word, + time added with seconds."""
+
+    kind: str
+    values: tuple[int, ...]
+    left: float
+    right: float
+    middle: float
+    height: float
+
+
+_DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212~\u4e00\u30fc", "-"))
+_ZERO_IN_A_NAME = re.compile(r"(?<=\d)0(?=[^\W\d]{2})|(?<![\d:.\-])0(?=[^\W\d]{2})")
+"""As in "0-10ST" for "0-1 OST": where a zero touches the name behind it, it is the name's."""
+_TOKEN = re.compile(
+    r"""
+    \+\s?(?P<added_m>\d{1,2})[:.](?P<added_s>[0-5]\d)(?!\d)
+  | \+\s?\d{1,2}'?                                             # announced, not played: no number either
+  | (?<![\d:.-])(?P<base>45|90|105|120)\s?\+\s?(?P<over>\d{1,2})(?![\d:.])'?
+  | (?<![\d:.-])(?P<m>\d{1,3})\s?[:.;]\s?(?P<s>[0-5]\d)(?![\d:.-])
+  | (?<![\d:.-])(?P<minute>\d{1,3})'
+  | (?<![\d:.-])(?P<home>\d{1,2})\s?[-:.]\s?(?P<away>\d{1,2})(?![\d:.-])
+  | \b[1-4](?:ST|ND|RD|TH|H|T)\b                               # which half it is
+  | (?<![\d:.-])(?P<number>\d{1,2})(?![\d:.-])
+  | (?P<word>[^\W\d_]{2,})
+    """,
+    re.VERBOSE,
+)
+_REACH = 20
+"""How far from the clock a score may stand, in heights of the clock's text, sideways."""
+
+
+def read_board(texts: Iterable[Text]) -> Board | None:
+    """The match clock and the score beside it; None without a clock, home and away None without a score.
+
+    The clock is m:ss, 45+2, 45:00 +2:10 or 67'. The score is what stands in its row or in one of the
+    two rows above or below: "2-1", "2:1", two numbers between or behind two names, or one above the other.
+    Where two rows could be meant the clock's own is. A score without a clock counts for nothing: boards
+    show both, advertisements and captions seldom do. Over 30 goals or 130 minutes nothing is read.
+    """
+    rows = _rows([token for text in texts for token in _tokens(text)])
+    clocks = [(token, number) for number, row in enumerate(rows) for token in row if token.kind == "c"]
+    found = []
+    for clock, number in clocks:
+        near = [
+            [token for token in row if _gap(token, clock) <= _REACH * clock.height]
+            for row in rows[max(0, number - 2) : number + 3]
+            if abs(row[0].middle - clock.middle) <= 2.5 * clock.height
+        ]
+        near.sort(key=lambda row: abs(row[0].middle - clock.middle) if row else 0)
+        score = _score(near)
+        found.append((score is None, clock, score))
+    if not found:
+        return None
+    _, clock, score = min(found, key=lambda one: one[0])  # the topmost, then leftmost, of equals
+    home, away = score or (None, None)
+    return Board(home, away, clock.values[0])
+
+
+def _tokens(text: Text) -> list[_Token]:
+    """In reading order; each stands where its letters do, as if all were equally wide."""
+    plain = unicodedata.normalize("NFKC", text.text).translate(_DASHES).replace("\u2019", "'").upper()
+    plain = _ZERO_IN_A_NAME.sub("O", plain)
+    per_letter = (text.right - text.left) / max(1, len(plain))
+    found: list[_Token] = []
+    for match in _TOKEN.finditer(plain):
+        part = {name: value for name, value in match.groupdict().items() if value is not None}
+        kind, values = _meaning(part)
+        if kind == "+" and found and found[-1].kind == "c":
+            values = (found[-1].values[0] + values[0],)
+            kind = "c" if values[0] <= MOST_MINUTES * 60 else ""
+            found.pop()
+        if kind in ("", "+"):
+            continue
+        left, right = (text.left + at * per_letter for at in match.span())
+        found.append(_Token(kind, values, left, right, (text.top + text.bottom) / 2, text.bottom - text.top))
+    return found
+
+
+def _meaning(part: dict[str, str]) -> tuple[str, tuple[int, ...]]:
+    """Kind and values of one match of _TOKEN; kind "" for what is to be passed over."""
+    if "word" in part:
+        return "w", ()
+    number = {name: int(value) for name, value in part.items()}
+    if "added_m" in number:
+        return "+", (number["added_m"] * 60 + number["added_s"],)
+    if "number" in number:
+        # Kept as digits: "21" between two names is 2-1 whose dash was lost.
+        return "n", tuple(int(digit) for digit in part["number"])
+    if "home" in number:
+        pair = (number["home"], number["away"])
+        return ("p", pair) if max(pair) <= MOST_GOALS else ("", ())
+    minutes = number.get("base", 0) + number.get("over", 0) + number.get("m", 0) + number.get("minute", 0)
+    seconds = minutes * 60 + number.get("s", 0)
+    return ("c", (seconds,)) if part and seconds <= MOST_MINUTES * 60 else ("", ())
+
+
+def _rows(tokens: Sequence[_Token]) -> list[list[_Token]]:
+    """From top to bottom, each from left to right."""
+    rows: list[list[_Token]] = []
+    for token in sorted(tokens, key=lambda token: (token.middle, token.left)):
+        if rows and abs(token.middle - rows[-1][0].middle) <= 0.5 * max(token.height, rows[-1][0].height):
+            rows[-1].append(token)
+        else:
+            rows.append([token])
+    return [sorted(row, key=lambda token: token.left) for row in rows]
+
+
+def _gap(token: _Token, other: _Token) -> float:
+    return max(token.left - other.right, other.left - token.right, 0.0)
+
+
+def _score(rows: Sequence[Sequence[_Token]]) -> tuple[int, int] | None:
+    """Of the rows about a clock, the nearest first."""
+    stacked = []
+    for row in rows:
+        pairs = [token for token in row if token.kind == "p"]
+        if len(pairs) == 1:
+            return pairs[0].values[0], pairs[0].values[1]
+        if pairs:
+            return None  # whose is whose cannot be told
+        kinds = "".join(token.kind for token in row)
+        for pattern in ("wnc?nw", "wnw+n", "^c?nnc?$"):
+            if match := re.search(pattern, kinds):
+                home, away = [token for token in row[slice(*match.span())] if token.kind == "n"]
+                return _goals(home, away)
+        if match := re.search("wnw", kinds):
+            digits = row[match.start() + 1].values
+            return (digits[0], digits[1]) if len(digits) == 2 else None
+        if re.search("^c?w+nc?$", kinds):
+            stacked.append(next(token for token in row if token.kind == "n"))
+    if len(stacked) == 2:
+        upper, lower = sorted(stacked, key=lambda token: token.middle)
+        if _gap(upper, lower) <= upper.height:
+            return _goals(upper, lower)
+    return None
+
+
+def _goals(home: _Token, away: _Token) -> tuple[int, int] | None:
+    goals = tuple(int("".join(map(str, token.values))) for token in (home, away))
+    return (goals[0], goals[1]) if max(goals) <= MOST_GOALS else None
+
+
+# ---------------------------------------------------------------- readings -> score
+
+
+def steady(scores: Scores) -> Scores:
+    """The score at every sample, freed of misreadings: float32 (n, 4) as LABELS, of a whole track.
+
+    A reading counts where the next or the last one (rows of NaN between do not matter) says the same;
+    and since goals only rise, of those the largest set is kept in which neither side ever falls, so a
+    disallowed goal that stood for less time than the rest of the match is none. The score holds until
+    the next one that is kept; before the first it is NaN. clock_s stays as it was read.
+    """
+    out = np.array(scores, np.float32)
+    out[:, [0, 1, 3]] = np.nan
+    read = np.flatnonzero(np.isfinite(scores[:, :2]).all(axis=1))
+    pairs = [(int(home), int(away)) for home, away in scores[read, :2]]
+    twice = [
+        k for k, pair in enumerate(pairs) if pair in (pairs[k - 1] if k else None, *pairs[k + 1 : k + 2])
+    ]
+    kept = [(int(read[twice[k]]), pairs[twice[k]]) for k in _rising([pairs[k] for k in twice])]
+    starts = [sample for sample, _ in kept]
+    for sample in range(starts[0] if starts else len(out), len(out)):
+        home, away = kept[bisect_right(starts, sample) - 1][1]
+        out[sample, [0, 1, 3]] = home, away, home + away
+    return out
+
+
+def _rising(pairs: Sequence[tuple[int, int]]) -> list[int]:
+    """Places of the largest subsequence in which neither number falls; of equals the one ending first."""
+    best: dict[tuple[int, int], tuple[int, int]] = {}  # pair -> length, place of the last one
+    before: list[int] = []
+    for k, pair in enumerate(pairs):
+        below = [one for last, one in best.items() if last[0] <= pair[0] and last[1] <= pair[1]]
+        length, place = max(below, key=lambda one: (one[0], -one[1]), default=(0, -1))
+        before.append(place)
+        best[pair] = (length + 1, k)
+    _, place = max(best.values(), key=lambda one: (one[0], -one[1]), default=(0, -1))
+    chain = []
+    while place >= 0:
+        chain.append(place)
+        place = before[place]
+    return chain[::-1]
+
+
+# ---------------------------------------------------------------- pictures -> board
+
+
+class Scoreboard:
+    """Reads the boards of single pictures; stands where shared.inference.Model does.
+
+    The same picture gives the same scores, whatever is read before it: one thread, one picture a run.
+    """
+
+    def __init__(self, manifest: ModelManifest, threads: int = 1) -> None:
+        """Raises ModelRefused where rapidocr is missing or another one, or the manifest asks for else."""
+        self.manifest = manifest
+        spec = manifest.input
+        if manifest.output.labels != LABELS or manifest.output.activation != "none":
+            raise self._refused(f"output is {', '.join(LABELS)}, with the activation none")
+        told = (spec.layout, spec.dtype, spec.colour, manifest.kind, manifest.batch)
+        if told != ("NHWC", "uint8", "bgr", "frame", 1):
+            raise self._refused("rapidocr takes one uint8 picture a run, NHWC and bgr")
+        assert spec.height is not None  # the contract sees to it
+        self._rows = 32 * -(-int(spec.height * _BAND) // 32)  # the detector halves it five times
+        self._last: tuple[bytes, Scores] | None = None
+        self._engine = self._start(threads)
+
+    def _start(self, threads: int) -> Any:
+        try:
+            package = import_module("rapidocr")
+            installed = version("rapidocr")
+        except (ImportError, PackageNotFoundError) as missing:
+            raise self._refused(
+                "it reads text with rapidocr, which is not installed; run `make ocr`"
+            ) from missing
+        folder = Path(str(package.__file__)).parent / "models"
+        try:
+            actual = digest_of(folder, installed)
+        except OSError as bad:
+            raise self._refused(f"rapidocr's own models cannot be read ({bad.strerror})") from bad
+        if actual != self.manifest.digest:
+            raise self._refused(
+                f"rapidocr {installed} with its models is {actual[:12]}, not {self.manifest.digest[:12]}; "
+                "run `make ocr`"
+            )
+        settings = {
+            # With a path for each network the package looks for none, and so fetches none.
+            "Det.model_path": str(folder / _FILES[0]),
+            "Rec.model_path": str(folder / _FILES[1]),
+            "Global.use_cls": False,  # tells text upside down, which no board is
+            "Global.log_level": "critical",
+            "EngineConfig.onnxruntime.intra_op_num_threads": threads,
+            "EngineConfig.onnxruntime.inter_op_num_threads": 1,
+            # The band as it is: neither enlarged until its short side is 736, nor padded.
+            "Det.limit_type": "max",
+            "Det.limit_side_len": 4096,
+            "Global.max_side_len": 4096,
+            "Global.width_height_ratio": -1,
+        }
+        try:
+            return package.RapidOCR(params=settings)
+        except Exception as bad:  # it has a class of its own for each kind of failure
+            raise self._refused(f"rapidocr does not start: {_one_line(bad)}") from bad
+
+    def grid(self, rate: Fraction) -> Grid:
+        """Where the windows lie on a timeline of `rate` frames per second (used by "native" models)."""
+        own = rate if self.manifest.rate == "native" else Fraction(self.manifest.rate)
+        return Grid(own, self.manifest.window, self.manifest.stride, self.manifest.anchor)
+
+    def score(self, windows: npt.NDArray[Any], first: int = 0) -> Scores:
+        """float32 (n, 4) as LABELS, NaN for what is not read, of uint8 BGR (n, 1, height, width, 3).
+
+        Raises ModelRefused where rapidocr fails.
+        """
+        return self.run(windows[:, 0])
+
+    def run(self, pictures: npt.NDArray[np.uint8]) -> Scores:
+        """As score, of uint8 BGR (n, height, width, 3)."""
+        scores = np.empty((len(pictures), len(LABELS)), np.float32)
+        for row, picture in zip(scores, pictures, strict=True):
+            row[:] = self._row(np.ascontiguousarray(picture[: self._rows]))
+        return scores
+
+    def _row(self, band: npt.NDArray[np.uint8]) -> Scores:
+        shown = band.tobytes()
+        if self._last is None or self._last[0] != shown:  # key frames stay for several samples
+            board = read_board(self.texts(band))
+            row = np.full(len(LABELS), np.nan, np.float32)
+            if board is not None:
+                row[2] = board.clock_s
+                if board.home is not None and board.away is not None:
+                    row[[0, 1, 3]] = board.home, board.away, board.home + board.away
+            self._last = (shown, row)
+        return self._last[1]
+
+    def texts(self, picture: npt.NDArray[np.uint8]) -> list[Text]:
+        """All text in uint8 BGR (height, width, 3). Raises ModelRefused where rapidocr fails."""
+        try:
+            found = self._engine(picture)
+        except Exception as bad:  # see _start
+            raise self._refused(f"rapidocr does not run: {_one_line(bad)}") from bad
+        if found.boxes is None or found.txts is None:
+            return []
+        return [
+            Text(text, *(float(edge) for edge in (*box.min(axis=0), *box.max(axis=0))))
+            for text, box in zip(found.txts, found.boxes, strict=True)
+        ]
+
+    def check_golden(self, folder: Path) -> None:
+        """Reads the golden sample: `input`, uint8 (n, height, width, 3), must give `expected`, NaN
+        where it is NaN. Raises ModelRefused."""
+        try:
+            with np.load(folder / self.manifest.golden.file, allow_pickle=False) as archive:
+                sample, expected = archive["input"], archive["expected"]
+        except (OSError, KeyError, ValueError) as bad:
+            raise self._refused(f"the golden sample cannot be read: {_one_line(bad)}") from bad
+        if not np.array_equal(actual := self.run(sample), expected, equal_nan=True):
+            raise self._refused(f"the golden sample reads {actual.tolist()}, not {expected.tolist()}")
+
+    def _refused(self, what: str) -> ModelRefused:
+        return ModelRefused(f"model {self.manifest.name}: {what}")
+
+
+def load_scoreboard(folder: Path, manifest: ModelManifest, threads: int = 1) -> Scoreboard:
+    """The model, checked: rapidocr, its networks, and the golden sample. Raises ModelRefused."""
+    board = Scoreboard(manifest, threads)
+    board.check_golden(folder)
+    return board
+
+
+def digest_of(folder: Path, installed: str) -> str:
+    """sha256 over what the scores depend on: the package's version, our rules, and name and bytes of
+    each network, in order of the names. Raises OSError."""
+    digest = hashlib.sha256(f"rapidocr {installed}\n{READING}\n".encode())
+    for name in sorted(_FILES):
+        digest.update(f"{name}\n".encode() + (folder / name).read_bytes())
+    return digest.hexdigest()
+
+
+def _one_line(bad: BaseException) -> str:
+    return " ".join(str(bad).split())[:300]
