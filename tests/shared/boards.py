@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
+from importlib import import_module
 from typing import Any
 
 import cv2
@@ -14,7 +15,7 @@ HEIGHT, WIDTH = 720, 1280
 LAYOUTS = ("one line", "clock first", "colon", "cells", "right corner")
 CV2_FONTS = (cv2.FONT_HERSHEY_DUPLEX, cv2.FONT_HERSHEY_SIMPLEX, cv2.FONT_HERSHEY_COMPLEX)
 FONTS = (*CV2_FONTS, "pillow")
-"""OpenCV's stroked letters, and the outline typeface that Pillow brings along."""
+"""OpenCV's stroked letters, and the outline typeface that Pillow brings along (it comes with rapidocr)."""
 
 
 @cache
@@ -53,9 +54,7 @@ def draw(layout: str, font: Any, home: int, away: int, clock: str, size: int = 2
 
 
 def _pillow(size: int) -> Any:
-    from PIL import ImageFont
-
-    return ImageFont.load_default(size * 1.35)
+    return import_module("PIL.ImageFont").load_default(size * 1.35)
 
 
 def _width(text: str, font: Any, size: int) -> int:
@@ -72,8 +71,6 @@ def _write(
         at = (at[0], at[1] + size)
         cv2.putText(picture, text, at, font, size / 22, ink, max(1, size // 12), cv2.LINE_AA)
         return
-    from PIL import Image, ImageDraw
-
-    image = Image.fromarray(picture)
-    ImageDraw.Draw(image).text((at[0], at[1] + size), text, fill=ink, font=_pillow(size), anchor="ls")
+    image = import_module("PIL.Image").fromarray(picture)
+    import_module("PIL.ImageDraw").Draw(image).text((at[0], at[1] + size), text, fill=ink, font=_pillow(size), anchor="ls")
     picture[:] = np.asarray(image)

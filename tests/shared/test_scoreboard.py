@@ -219,6 +219,7 @@ def test_without_rapidocr_the_model_is_refused_with_the_way_out(monkeypatch: pyt
 @pytest.mark.parametrize("font", boards.FONTS)
 @pytest.mark.parametrize("layout", boards.LAYOUTS)
 def test_drawn_boards_are_read(layout: str, font: object) -> None:
+    pytest.importorskip("rapidocr")
     number = boards.LAYOUTS.index(layout) + 2 * boards.FONTS.index(font)
     home, away, clock_s = number % 4, (number + 2) % 5, 61 + 433 * number
     picture = boards.draw(layout, font, home, away, f"{clock_s // 60:02d}:{clock_s % 60:02d}")
