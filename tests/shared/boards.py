@@ -72,5 +72,7 @@ def _write(
         cv2.putText(picture, text, at, font, size / 22, ink, max(1, size // 12), cv2.LINE_AA)
         return
     image = import_module("PIL.Image").fromarray(picture)
-    import_module("PIL.ImageDraw").Draw(image).text((at[0], at[1] + size), text, fill=ink, font=_pillow(size), anchor="ls")
+    import_module("PIL.ImageDraw").Draw(image).text(
+        (at[0], at[1] + size), text, fill=ink, font=_pillow(size), anchor="ls"
+    )
     picture[:] = np.asarray(image)
