@@ -69,7 +69,7 @@ $(BIN)/.local: requirements.txt requirements-local.txt
 	@$(BIN)/python -m infra.local setup
 	@touch $@
 
-$(BIN)/.dev: $(BIN)/.local requirements-dev.txt
+$(BIN)/.dev: $(BIN)/.local requirements-dev.txt requirements-ocr.txt
 	@echo "Installing what the tests need ..."
 	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
 	@touch $@

@@ -23,7 +23,7 @@ import numpy.typing as npt
 from bench.cpu import Spent, measure
 from samples.match import EncoderFailed
 from shared.contracts import ModelManifest
-from shared.inference import Model, load_model
+from shared.inference import OnnxModel, load_model
 from shared.settings import ROOT
 
 SEED = 1
@@ -59,7 +59,7 @@ def inference_floor(runs: Mapping[str, int]) -> dict[str, float]:
     return found
 
 
-def prepared(model: Model, sizes: Mapping[str, int | None]) -> npt.NDArray[Any]:
+def prepared(model: OnnxModel, sizes: Mapping[str, int | None]) -> npt.NDArray[Any]:
     """One batch as the graph takes it, of seeded noise in the range of a real input."""
     spec, rng = model.manifest.input, np.random.default_rng(SEED)
     shape = [sizes[axis] or 0 for axis in spec.layout]
@@ -83,10 +83,11 @@ def axes(manifest: ModelManifest, source: ModelManifest | None = None) -> dict[s
     }
 
 
-def load(name: str) -> tuple[Model, dict[str, int | None]]:
+def load(name: str) -> tuple[OnnxModel, dict[str, int | None]]:
     """A model and the axes of its batch."""
     folder = ROOT / "models"
     model = load_model(folder / name)
+    assert isinstance(model, OnnxModel)  # another engine has no bare run
     source = model.manifest.source
     return model, axes(model.manifest, load_model(folder / source).manifest if source else None)
 

@@ -20,7 +20,7 @@ from shared.media import probe
 from shared.pictures import Pictures
 from shared.profiles import load_profile
 from shared.ranges import RangeReader
-from shared.scorer import AudioScorer, PictureScorer, load_model, score_head
+from shared.scorer import AudioScorer, PictureScorer, find_models, load_model, score_head
 from shared.settings import ROOT
 from shared.sound import sound
 from shared.spotting import shot_changes, spot
@@ -39,7 +39,8 @@ def tracks_of(path: Path) -> tuple[dict[str, Track], Fraction, int]:
         return RangeReader(lambda offset, length: data[offset : offset + length], len(data))
 
     info = probe(reader(), "", len(data)).info
-    models = [load_model(ROOT / "models" / name) for name in PROFILE.models]
+    there = find_models(ROOT / "models")
+    models = [load_model(ROOT / "models" / name) for name in PROFILE.models if there[name].run != "request"]
     pictures = {
         m.manifest.name: PictureScorer(m, info.rate, 0, None)
         for m in models

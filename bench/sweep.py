@@ -29,7 +29,7 @@ from bench.figures import Figure, write
 from bench.floors import axes, prepared
 from bench.job import Service, key_frames
 from bench.match import of_length
-from shared.inference import find_models, load_model
+from shared.inference import OnnxModel, find_models, load_model
 from shared.plan import segments
 from shared.profiles import load_profile
 from shared.scorer import PictureScorer
@@ -60,7 +60,10 @@ def sessions() -> list[Session]:
     """Every model at its own batch, at a quarter and four times of it, with two threads, without arena."""
     found = []
     for name, manifest in find_models(MODELS).items():
-        shape = load_model(MODELS / name)._session.get_inputs()[0].shape
+        model = load_model(MODELS / name) if manifest.engine == "onnxruntime" else None
+        if not isinstance(model, OnnxModel):
+            continue  # another engine has sessions of its own
+        shape = model._session.get_inputs()[0].shape
         sizes = {manifest.batch}
         if not isinstance(shape[0], int) and manifest.pictures == "all":
             sizes |= {max(1, manifest.batch // 4), min(64, manifest.batch * 4)}
@@ -73,6 +76,7 @@ def run_session(told: Mapping[str, Any]) -> dict[str, float]:
     """{cpu_ms, wall_ms} per window, over at least a second."""
     session = Session(**told)
     model = load_model(MODELS / session.model)
+    assert isinstance(model, OnnxModel)  # see sessions
     manifest = model.manifest
     source = load_model(MODELS / manifest.source).manifest if manifest.source else None
     feed = {manifest.input.name: prepared(model, {**axes(manifest, source), "N": session.batch})}
@@ -155,7 +159,9 @@ def halo_share(video: Path, segment_s: int, profile: str) -> float:
     needs first, to what it needs last."""
     keys, rate = key_frames(video), Fraction(25)
     frames = round(len(keys) and _seconds(video) * rate)
-    models = [load_model(MODELS / name) for name in load_profile(MODELS, profile).models]
+    there = find_models(MODELS)
+    asked = [name for name in load_profile(MODELS, profile).models if there[name].run != "request"]
+    models = [load_model(MODELS / name) for name in asked]
     pictures = [model for model in models if model.manifest.kind not in ("audio", "head")]
     decoded = 0
     for start, end in segments(frames, rate, segment_s, keys):

@@ -1,6 +1,7 @@
-"""Manifest and ONNX file -> a model that scores windows (floor 2).
+"""A model's folder -> a model that scores windows (floor 2).
 
-A folder with model.json and model.onnx is a model; nothing here knows any model by name.
+A folder with model.json and model.onnx is a model; nothing here knows any model by name. A manifest may name
+another engine than onnxruntime: then that makes the model.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from collections.abc import Sequence
 from fractions import Fraction
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -19,20 +20,36 @@ from pydantic import ValidationError
 
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
-from shared.tracks import Grid, Scores
+from shared.scoreboard import load_scoreboard
+from shared.tracks import Grid, Scored, Scores
 
 Windows = npt.NDArray[Any]
 """uint8 pictures or float32 sound."""
 
-Embeddings = npt.NDArray[np.float16]
-"""(n_windows, size), rounded to float16: as kept, and as heads see them."""
 
+class Model(Protocol):
+    """What scores windows, whatever engine runs it. A window's scores depend on nothing but the window and
+    its number."""
 
-class Scored(NamedTuple):
-    """What a model says of n windows: float32 (n, n_classes) after the activation, and its embedding."""
+    @property
+    def manifest(self) -> ModelManifest:
+        """What the model said of itself; it was held against what the engine found."""
 
-    scores: Scores
-    embedding: Embeddings | None
+    def grid(self, rate: Fraction) -> Grid:
+        """Where its windows lie on a timeline of `rate` frames per second. Raises ValueError for a head."""
+
+    def see(self, windows: Windows, first: int = 0) -> Scored:
+        """Scores and embeddings of consecutive windows, the first of them number `first` on the global grid.
+
+        `windows`: uint8 (n, window, height, width, channels), or without the last axis for gray;
+        float32 (n, window) for audio, (n, size) for a head. Raises ModelRefused where it cannot score them.
+        """
+
+    def score(self, windows: Windows, first: int = 0) -> Scores:
+        """Scores alone of what `see` sees."""
+
+    def run(self, tensor: npt.NDArray[Any]) -> Scores:
+        """Scores of one batch as the golden sample holds it."""
 
 
 _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
@@ -65,9 +82,9 @@ def find_models(models_dir: Path) -> dict[str, ModelManifest]:
 
 
 def load_model(folder: Path, threads: int = 1) -> Model:
-    """The model in `folder`, checked: digest, inputs, outputs, golden sample.
+    """The model in `folder`, checked: digest, inputs, outputs, golden sample; by the engine it names.
 
-    One session per process for one manifest in one folder, so a changed digest loads anew.
+    One model per process for one manifest in one folder, so a changed digest loads anew.
     Raises ModelRefused.
     """
     return _load(folder.resolve(), read_manifest(folder), threads)
@@ -75,13 +92,15 @@ def load_model(folder: Path, threads: int = 1) -> Model:
 
 @lru_cache(maxsize=32)
 def _load(folder: Path, manifest: ModelManifest, threads: int) -> Model:
+    if manifest.engine == "rapidocr":
+        return load_scoreboard(folder, manifest, threads)
     try:
         graph = (folder / "model.onnx").read_bytes()
     except OSError as bad:
         raise ModelRefused(f"model {manifest.name}: model.onnx cannot be read ({bad.strerror})") from bad
     if (digest := hashlib.sha256(graph).hexdigest()) != manifest.digest:
         raise ModelRefused(f"model {manifest.name}: model.onnx is {digest[:12]}, not {manifest.digest[:12]}")
-    model = Model(manifest, graph, threads)
+    model = OnnxModel(manifest, graph, threads)
     model.check_golden(folder)
     return model
 
@@ -97,7 +116,7 @@ def grid_of(manifest: ModelManifest, rate: Fraction) -> Grid:
     return Grid(rate if own == "native" else own, manifest.window, manifest.stride, manifest.anchor)
 
 
-class Model:
+class OnnxModel:
     """An ONNX graph on the CPU in fp32, and the pre-processing its manifest asks for.
 
     A graph must treat the rows of a batch independently of each other. Then a window's scores

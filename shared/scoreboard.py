@@ -1,7 +1,7 @@
 """The scoreboard of a broadcast, read from its pictures: score and match clock (floor 2).
 
-`read_board` and `steady` are pure. `Scoreboard` reads text with the package rapidocr, which is
-optional: a pipeline of two networks, so no model.onnx lies in the model's folder.
+`read_board` is pure. `Scoreboard` reads text with the package rapidocr, which is optional: a pipeline
+of two networks, so no model.onnx lies in the model's folder.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import re
 import unicodedata
-from bisect import bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -21,12 +20,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from shared.board import LABELS
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
-from shared.tracks import Grid, Scores
+from shared.tracks import Grid, Scored, Scores
 
-LABELS = ("home", "away", "clock_s", "goals")
-"""Goals of the side named first, of the other, seconds on the match clock, home + away; NaN: not read."""
 MOST_GOALS = 30
 MOST_MINUTES = 130
 """Two halves and extra time of 120 minutes, with time added."""
@@ -200,49 +198,6 @@ def _goals(home: _Token, away: _Token) -> tuple[int, int] | None:
     return (goals[0], goals[1]) if max(goals) <= MOST_GOALS else None
 
 
-# ---------------------------------------------------------------- readings -> score
-
-
-def steady(scores: Scores) -> Scores:
-    """The score at every sample, freed of misreadings: float32 (n, 4) as LABELS, of a whole track.
-
-    A reading counts where the next or the last one (rows of NaN between do not matter) says the same;
-    and since goals only rise, of those the largest set is kept in which neither side ever falls, so a
-    disallowed goal that stood for less time than the rest of the match is none. The score holds until
-    the next one that is kept; before the first it is NaN. clock_s stays as it was read.
-    """
-    out = np.array(scores, np.float32)
-    out[:, [0, 1, 3]] = np.nan
-    read = np.flatnonzero(np.isfinite(scores[:, :2]).all(axis=1))
-    pairs = [(int(home), int(away)) for home, away in scores[read, :2]]
-    twice = [
-        k for k, pair in enumerate(pairs) if pair in (pairs[k - 1] if k else None, *pairs[k + 1 : k + 2])
-    ]
-    kept = [(int(read[twice[k]]), pairs[twice[k]]) for k in _rising([pairs[k] for k in twice])]
-    starts = [sample for sample, _ in kept]
-    for sample in range(starts[0] if starts else len(out), len(out)):
-        home, away = kept[bisect_right(starts, sample) - 1][1]
-        out[sample, [0, 1, 3]] = home, away, home + away
-    return out
-
-
-def _rising(pairs: Sequence[tuple[int, int]]) -> list[int]:
-    """Places of the largest subsequence in which neither number falls; of equals the one ending first."""
-    best: dict[tuple[int, int], tuple[int, int]] = {}  # pair -> length, place of the last one
-    before: list[int] = []
-    for k, pair in enumerate(pairs):
-        below = [one for last, one in best.items() if last[0] <= pair[0] and last[1] <= pair[1]]
-        length, place = max(below, key=lambda one: (one[0], -one[1]), default=(0, -1))
-        before.append(place)
-        best[pair] = (length + 1, k)
-    _, place = max(best.values(), key=lambda one: (one[0], -one[1]), default=(0, -1))
-    chain = []
-    while place >= 0:
-        chain.append(place)
-        place = before[place]
-    return chain[::-1]
-
-
 # ---------------------------------------------------------------- pictures -> board
 
 
@@ -256,8 +211,8 @@ class Scoreboard:
         """Raises ModelRefused where rapidocr is missing or another one, or the manifest asks for else."""
         self.manifest = manifest
         spec = manifest.input
-        if manifest.output.labels != LABELS or manifest.output.activation != "none":
-            raise self._refused(f"output is {', '.join(LABELS)}, with the activation none")
+        if manifest.output.labels != LABELS or manifest.output.activation != "none" or manifest.embedding:
+            raise self._refused(f"output is {', '.join(LABELS)}, with the activation none and no embedding")
         told = (spec.layout, spec.dtype, spec.colour, manifest.kind, manifest.batch)
         if told != ("NHWC", "uint8", "bgr", "frame", 1):
             raise self._refused("rapidocr takes one uint8 picture a run, NHWC and bgr")
@@ -308,17 +263,21 @@ class Scoreboard:
         own = rate if self.manifest.rate == "native" else Fraction(self.manifest.rate)
         return Grid(own, self.manifest.window, self.manifest.stride, self.manifest.anchor)
 
-    def score(self, windows: npt.NDArray[Any], first: int = 0) -> Scores:
+    def see(self, windows: npt.NDArray[Any], first: int = 0) -> Scored:
         """float32 (n, 4) as LABELS, NaN for what is not read, of uint8 BGR (n, 1, height, width, 3).
 
         Raises ModelRefused where rapidocr fails.
         """
-        return self.run(windows[:, 0])
+        return Scored(self.run(windows[:, 0]), None)
 
-    def run(self, pictures: npt.NDArray[np.uint8]) -> Scores:
+    def score(self, windows: npt.NDArray[Any], first: int = 0) -> Scores:
+        """Scores alone of what `see` sees."""
+        return self.see(windows, first).scores
+
+    def run(self, tensor: npt.NDArray[Any]) -> Scores:
         """As score, of uint8 BGR (n, height, width, 3)."""
-        scores = np.empty((len(pictures), len(LABELS)), np.float32)
-        for row, picture in zip(scores, pictures, strict=True):
+        scores = np.empty((len(tensor), len(LABELS)), np.float32)
+        for row, picture in zip(scores, tensor, strict=True):
             row[:] = self._row(np.ascontiguousarray(picture[: self._rows]))
         return scores
 

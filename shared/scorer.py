@@ -14,8 +14,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shared.inference import Model, Scored, Windows, find_models, join, load_model, read_manifest
-from shared.tracks import Grid, Track
+from shared.inference import Model, Windows, find_models, join, load_model, read_manifest
+from shared.tracks import Grid, Scored, Track
 
 __all__ = [
     "AudioScorer",

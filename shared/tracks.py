@@ -7,12 +7,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 Scores = npt.NDArray[np.float32]
+
+Embeddings = npt.NDArray[np.float16]
+"""(n_windows, size), rounded to float16: as kept, and as heads see them."""
+
+
+class Scored(NamedTuple):
+    """What a model says of n windows: float32 (n, n_classes) after the activation, and its embedding."""
+
+    scores: Scores
+    embedding: Embeddings | None
 
 
 @dataclass(frozen=True)

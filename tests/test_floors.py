@@ -12,9 +12,9 @@ FLOORS = {
     0: ("shared.errors", "shared.names", "shared.redact"),
     1: ("shared.contracts", "shared.settings"),
     2: (
-        "shared.cost", "shared.drift", "shared.edits", "shared.edl", "shared.inference", "shared.plan",
-        "shared.profiles", "shared.proposals", "shared.ranges", "shared.scoreboard", "shared.signals",
-        "shared.spotting", "shared.timecode", "shared.timelines", "shared.tracks",
+        "shared.board", "shared.cost", "shared.drift", "shared.edits", "shared.edl", "shared.inference",
+        "shared.plan", "shared.profiles", "shared.proposals", "shared.ranges", "shared.scoreboard",
+        "shared.signals", "shared.spotting", "shared.timecode", "shared.timelines", "shared.tracks",
     ),
     3: (
         "shared.catalogue", "shared.ledger", "shared.media", "shared.pictures", "shared.scorer",

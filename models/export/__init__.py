@@ -19,7 +19,7 @@ import onnx
 from onnx import numpy_helper, parser
 
 from shared.contracts import ModelManifest, Provenance
-from shared.inference import Model
+from shared.inference import OnnxModel
 
 Array = npt.NDArray[Any]
 
@@ -61,7 +61,7 @@ def write(build: Build, out: Path) -> ModelManifest:
     (folder / "sample").mkdir(parents=True, exist_ok=True)
     (folder / "model.onnx").write_bytes(data)
     (folder / "model.json").write_text(manifest.model_dump_json(indent=2) + "\n", encoding="utf-8")
-    expected, embedding = Model(manifest, data).outputs(build.sample)
+    expected, embedding = OnnxModel(manifest, data).outputs(build.sample)
     kept: dict[str, Any] = {} if embedding is None else {"embedding": embedding}
     np.savez_compressed(folder / manifest.golden.file, input=build.sample, expected=expected, **kept)
     return manifest

@@ -43,6 +43,7 @@ from shared.contracts.plan import Choice, Look, Plan, SpanFacts, Unit, UnitSumma
 from shared.contracts.request import CutOptions, JobOptions, JobRequest, Priority, RetryRequest, StoredRequest
 from shared.contracts.result import (
     Audit,
+    BoardResult,
     CascadeResult,
     Cost,
     Drift,
@@ -58,6 +59,7 @@ from shared.contracts.result import (
     StageTiming,
     State,
     Tariff,
+    TextSpan,
     Timing,
     VideoResult,
 )
@@ -70,6 +72,7 @@ __all__ = [
     "BatchItems",
     "BatchRequest",
     "BatchStatus",
+    "BoardResult",
     "Cascade",
     "CascadeResult",
     "Choice",
@@ -122,6 +125,7 @@ __all__ = [
     "State",
     "StoredRequest",
     "Tariff",
+    "TextSpan",
     "Timing",
     "Unit",
     "UnitSummary",

@@ -88,9 +88,12 @@ class ModelManifest(Contract):
     schema_version: Literal[1] = 1
     name: Name
     version: str
-    engine: Literal["onnx", "rapidocr"] = "onnx"
+    engine: Literal["onnxruntime", "rapidocr"] = Field(
+        "onnxruntime", exclude_if=lambda told: told == "onnxruntime"
+    )
     """rapidocr: the optional package of that name reads the scoreboard, with networks of its own; there is
-    no model.onnx, and `digest` is shared.scoreboard.digest_of."""
+    no model.onnx, and `digest` is shared.scoreboard.digest_of. The default is not written: it came later than
+    most manifests, whose digests it leaves as they were."""
     kind: Literal["frame", "pair", "clip", "audio", "head"]
     source: Name | None = None
     """The model whose embedding a head reads."""
@@ -161,6 +164,7 @@ class Signal(Contract):
 
     transform "level": as it is. "baseline": (x - rolling median) / (1.4826 * rolling MAD),
     the robust z-score over `baseline_s` (Hampel's identifier), floored at `floor` in the denominator.
+    "rise": how far x will climb above what it is, within the `baseline_s` to come.
     Then smoothed by a centred moving average over `smooth_s`, and mapped linearly so that
     `low` becomes 0 and `high` becomes 1, clipped to [0, 1].
     """
@@ -168,7 +172,7 @@ class Signal(Contract):
     name: Name
     model: Name
     label: str
-    transform: Literal["level", "baseline"] = "level"
+    transform: Literal["level", "baseline", "rise"] = "level"
     baseline_s: Seconds = Decimal(120)
     floor: Annotated[float, Field(gt=0)] = 1e-3
     smooth_s: Seconds = Decimal(0)
@@ -183,6 +187,8 @@ class LabelRule(Contract):
 
     label: Name
     weights: dict[str, float]
+    needs: tuple[str, ...] = ()
+    """Signals without which the rule says nothing: where one is absent, the others do not stand in."""
     threshold: Probability
     """A peak must reach it."""
     release: Probability
@@ -244,6 +250,8 @@ class Profile(Contract):
         for rule in self.rules:
             if unknown := set(rule.weights) - signals:
                 raise ValueError(f"rule {rule.label} weighs unknown signals: {', '.join(sorted(unknown))}")
+            if idle := set(rule.needs) - set(rule.weights):
+                raise ValueError(f"rule {rule.label} needs what it does not weigh: {', '.join(sorted(idle))}")
             if rule.release > rule.threshold:
                 raise ValueError(f"rule {rule.label}: release is above threshold")
         return self

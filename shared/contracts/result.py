@@ -114,6 +114,23 @@ class CascadeResult(Contract):
     audit: Audit
 
 
+class TextSpan(Contract):
+    """Text on the screen: half-open, in timeline frames."""
+
+    start_frame: int
+    end_frame: int
+    text: str
+
+
+class BoardResult(Contract):
+    """What the scoreboard said, to a sample of its model; each in order, without overlap."""
+
+    score: tuple[TextSpan, ...]
+    """"2-1", freed of misreadings, each until the next."""
+    clock: tuple[TextSpan, ...]
+    """"67:12" as it was read, at each sample; nothing where it was not."""
+
+
 class ErrorBody(Contract):
     code: str
     message: str
@@ -223,6 +240,8 @@ class Result(Contract):
     edits: tuple[Edit, ...]
     shot_changes: tuple[int, ...]
     """Timeline frames that begin a new shot; in a cascade, of the spans that were looked at."""
+    board: BoardResult | None = None
+    """None where no model read a scoreboard."""
     cascade: CascadeResult | None = None
     """None for an exhaustive job."""
     gaps: tuple[Gap, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -33,6 +34,18 @@ def _edit(change: Callable[[dict[str, object]], object]) -> Callable[[Path], Non
         path.write_text(json.dumps(manifest))
 
     return apply
+
+
+def test_without_rapidocr_the_scoreboard_alone_is_refused_with_the_way_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "rapidocr", None)  # what Python does for a package that is not there
+    for name in ("motion", "scoreboard"):
+        shutil.copytree(MODELS / name, tmp_path / name)
+    expected = "model scoreboard: it reads text with rapidocr, which is not installed; run `make ocr`"
+    assert {"motion": None, "scoreboard": expected} == {
+        check.name: check.fault for check in check_models(tmp_path)
+    }
 
 
 @pytest.mark.parametrize(

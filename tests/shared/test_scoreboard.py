@@ -1,4 +1,4 @@
-"""The scoreboard: text to score by rule, misreadings dropped, and real reading of drawn boards."""
+"""The scoreboard: text to score by rule, and real reading of drawn boards."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import sys
 from fractions import Fraction
 from functools import cache
-from itertools import islice, pairwise
+from itertools import islice
 from pathlib import Path
 
 import av
@@ -19,11 +19,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.board import LABELS
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
-from shared.scoreboard import LABELS, Board, Scoreboard, Text, load_scoreboard, read_board, steady
+from shared.inference import load_model
+from shared.scoreboard import Board, Scoreboard, Text, load_scoreboard, read_board
 from shared.settings import ROOT
-from shared.tracks import Grid, Scores
+from shared.tracks import Grid
 from tests.shared import boards
 
 FOLDER = ROOT / "models" / "scoreboard"
@@ -131,63 +133,6 @@ def test_whatever_is_written_the_board_is_possible_or_none(
         assert all(0 <= goals <= 30 for goals in board[:2] if goals is not None)
 
 
-# ---------------------------------------------------------------- readings -> score
-
-
-def track(*readings: tuple[int, int] | None) -> Scores:
-    rows = [(np.nan, np.nan, 60.0, np.nan) if r is None else (*r, 60.0, sum(r)) for r in readings]
-    return np.array(rows, np.float32).reshape(-1, 4)
-
-
-def scores_of(rows: Scores) -> list[tuple[int, int] | None]:
-    return [None if np.isnan(row[0]) else (int(row[0]), int(row[1])) for row in rows]
-
-
-def test_a_single_misreading_is_dropped_and_gaps_are_bridged() -> None:
-    read = track(None, (0, 0), (0, 0), None, (8, 0), (0, 0), None, (1, 0), None, (1, 0), None)
-    expected = [None, *[(0, 0)] * 6, *[(1, 0)] * 4]
-    assert expected == scores_of(steady(read))
-
-
-def test_a_misreading_that_stays_a_while_gives_way_to_the_longer_truth() -> None:
-    read = track(*[(0, 0)] * 5, *[(0, 8)] * 3, *[(0, 0)] * 4, *[(0, 1)] * 5)
-    assert [*[(0, 0)] * 12, *[(0, 1)] * 5] == scores_of(steady(read))
-
-
-def test_one_reading_or_none_is_no_score() -> None:
-    assert [None] * 3 == scores_of(steady(track(None, (2, 1), None)))
-    assert [None] * 2 == scores_of(steady(track((2, 1), (1, 1))))
-    assert (0, 4) == steady(track()).shape
-
-
-readings = st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40)
-
-
-@given(readings)
-def test_a_steady_score_never_falls_was_read_and_stays(read: list[tuple[int, int] | None]) -> None:
-    given_track = track(*read)
-    kept = steady(given_track)
-    goals = [pair for pair in scores_of(kept) if pair is not None]
-    assert all(a <= c and b <= d for (a, b), (c, d) in pairwise(goals))
-    assert set(goals) <= set(read)
-    assert np.array_equal(kept[:, 2], given_track[:, 2])
-    assert np.array_equal(kept[:, 3], kept[:, 0] + kept[:, 1], equal_nan=True)
-    if any(np.isfinite(kept[:-1, 0])):  # at least two samples, so each score that stays two is steady
-        assert not np.isnan(kept[int(np.flatnonzero(np.isfinite(kept[:, 0]))[0]) :, 0]).any()
-
-
-@given(st.lists(st.tuples(st.booleans(), st.integers(2, 5), st.integers(0, 2)), max_size=8))
-def test_a_match_that_is_read_right_is_kept_as_it_is(goals: list[tuple[bool, int, int]]) -> None:
-    home = away = 0
-    read: list[tuple[int, int] | None] = []
-    expected: list[tuple[int, int] | None] = []
-    for is_home, times, gap in goals:
-        home, away = home + is_home, away + (not is_home)
-        read += [(home, away)] * times + [None] * gap
-        expected += [(home, away)] * (times + gap)
-    assert expected == scores_of(steady(track(*read)))
-
-
 # ---------------------------------------------------------------- pictures -> board
 
 
@@ -197,7 +142,6 @@ def manifest() -> ModelManifest:
 
 @cache
 def model() -> Scoreboard:
-    pytest.importorskip("rapidocr")
     return load_scoreboard(FOLDER, manifest())
 
 
@@ -219,7 +163,6 @@ def test_without_rapidocr_the_model_is_refused_with_the_way_out(monkeypatch: pyt
 @pytest.mark.parametrize("font", boards.FONTS)
 @pytest.mark.parametrize("layout", boards.LAYOUTS)
 def test_drawn_boards_are_read(layout: str, font: object) -> None:
-    pytest.importorskip("rapidocr")
     number = boards.LAYOUTS.index(layout) + 2 * boards.FONTS.index(font)
     home, away, clock_s = number % 4, (number + 2) % 5, 61 + 433 * number
     picture = boards.draw(layout, font, home, away, f"{clock_s // 60:02d}:{clock_s % 60:02d}")
@@ -245,7 +188,6 @@ def load_fresh() -> Scoreboard:
 
 
 def test_nothing_is_fetched_when_it_loads_and_reads(monkeypatch: pytest.MonkeyPatch) -> None:
-    pytest.importorskip("rapidocr")
 
     def dial(*_: object, **__: object) -> None:
         raise AssertionError("a connection was asked for")
@@ -257,7 +199,6 @@ def test_nothing_is_fetched_when_it_loads_and_reads(monkeypatch: pytest.MonkeyPa
 
 
 def test_other_networks_rules_or_labels_are_refused() -> None:
-    pytest.importorskip("rapidocr")
     with pytest.raises(ModelRefused, match=r"rapidocr .* is .*, not 000000000000"):
         Scoreboard(manifest().model_copy(update={"digest": "0" * 64}))
     other = manifest().output.model_copy(update={"labels": ("home", "away")})
@@ -269,7 +210,6 @@ def test_other_networks_rules_or_labels_are_refused() -> None:
 
 
 def test_a_golden_sample_that_reads_otherwise_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("rapidocr")
     folder = Path(shutil.copytree(FOLDER, tmp_path / "scoreboard"))
     path = folder / "sample" / "golden.npz"
     with np.load(path) as archive:
@@ -283,7 +223,6 @@ def test_a_golden_sample_that_reads_otherwise_is_refused(tmp_path: Path) -> None
 
 
 def test_its_grid_is_the_manifests() -> None:
-    pytest.importorskip("rapidocr")
     assert Grid(Fraction(1, 5), 1, 1, 0) == model().grid(Fraction(25))
 
 
@@ -310,3 +249,19 @@ def test_of_real_boards_no_score_is_read_wrong() -> None:
                     read += 1
                     assert expected == (home, away)
     assert read >= 9
+
+
+def test_a_model_of_the_service_is_made_by_the_engine_that_its_manifest_names() -> None:
+    board = load_model(FOLDER)
+    assert isinstance(board, Scoreboard)
+    scored = board.see(small(boards.draw("colon", cv2.FONT_HERSHEY_DUPLEX, 2, 1, "12:34")))
+    assert ([[2, 1, 754, 3]], None) == (scored.scores.tolist(), scored.embedding)
+
+
+def test_naming_the_engine_that_every_other_model_has_changes_no_digest() -> None:
+    told = json.loads((ROOT / "models" / "motion" / "model.json").read_text())
+    assert "engine" not in told
+    plain = ModelManifest.model_validate(told)
+    assert plain == ModelManifest.model_validate(told | {"engine": "onnxruntime"})
+    assert "1db39ee8" == plain.ref.manifest[:8]
+    assert manifest().ref != manifest().model_copy(update={"engine": "onnxruntime"}).ref
