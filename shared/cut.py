@@ -11,6 +11,7 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from shared import names
+from shared.board import board_of
 from shared.catalogue import Catalogue
 from shared.contracts import (
     Audit,
@@ -155,6 +156,7 @@ def _result(
         events=events,
         edits=make_edits(events, cut_settings(profile.cut, request.cut), rate, duration, silent),
         shot_changes=shot_changes(profile.shots, tracks, rate, duration),
+        board=board_of(tracks, rate, duration),
         cascade=_cascade(look, audit) if audit else None,
         gaps=gaps,
         lineage=Lineage(

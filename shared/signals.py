@@ -41,6 +41,8 @@ def signal_values(signal: Signal, track: Track, grid: Fraction, points: int) -> 
     values = on_grid(track, column_of(track, signal.label, f"signal {signal.name}"), grid, points)
     if signal.transform == "baseline":
         values = robust_z(values, _reach(signal.baseline_s, grid), signal.floor)
+    elif signal.transform == "rise":
+        values = climb(values, floor(Fraction(signal.baseline_s) * grid))
     values = moving_mean(values, _reach(signal.smooth_s, grid))
     return np.clip((values - signal.low) / (signal.high - signal.low), 0.0, 1.0)
 
@@ -93,6 +95,15 @@ def robust_z(values: Values, reach: int, floor_: float) -> Values:
             MAD_TO_SIGMA * mad, floor_
         )
     return z
+
+
+def climb(values: Values, reach: int) -> Values:
+    """The highest of a point and the `reach` ones after it, less the point's own; NaN stays NaN."""
+    if len(values) == 0:
+        return values
+    ahead = np.pad(values, (0, reach), constant_values=np.nan)
+    highest = np.fmax.reduce(np.lib.stride_tricks.sliding_window_view(ahead, reach + 1), axis=1)
+    return np.asarray(highest - values)
 
 
 def moving_mean(values: Values, reach: int) -> Values:

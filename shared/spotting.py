@@ -137,7 +137,7 @@ def _spot_rule(
     thresholds: Mapping[str, float],
 ) -> list[Event]:
     told = [one for one in signals if rule.weights.get(one.signal.name)]
-    if not told:
+    if not told or set(rule.needs) - {one.signal.name for one in told}:
         return []
     heard = [(one.signal, one.values) for one in told]
     support = fuse(rule, heard).support
@@ -177,22 +177,24 @@ def fuse(rule: LabelRule, signals: Iterable[tuple[Signal, Values]]) -> Fused:
 
     score = sum(weight * signal) / sum(|weight|), the sum rule of Kittler et al., "On combining
     classifiers", IEEE Trans. PAMI 20 (1998) 226-239. A signal that is NaN drops out and the
-    weights renormalise. Two guards keep that honest:
+    weights renormalise. Three guards keep that honest:
 
     - A quorum. A point where less than half of the positive weight that this video offers
       anywhere is present has no score: the picture alone does not spot inside a gap of the sound.
+    - Needs. Where a signal that the rule needs is not present, there is no score either.
     - Support. An event's confidence is its score times the share of the rule's whole positive
       weight that was present, as if what was not heard had said nothing. So a video without
       sound is spotted by its motion, and no event in it can look sure. Thresholds ask the score.
     """
-    weighted = [(rule.weights[signal.name], values) for signal, values in signals]
-    weights = np.array([weight for weight, _ in weighted])[:, None]
+    weighted = [(signal.name, values) for signal, values in signals]
+    weights = np.array([rule.weights[name] for name, _ in weighted])[:, None]
+    needed = np.array([name in rule.needs for name, _ in weighted])
     values = np.stack([values for _, values in weighted])
     present = ~np.isnan(values)
     positive = np.maximum(weights, 0.0)
     backing = (positive * present).sum(axis=0)
     offered = (positive * present.any(axis=1, keepdims=True)).sum()
-    quorum = (backing > 0) & (2 * backing >= offered)
+    quorum = (backing > 0) & (2 * backing >= offered) & present[needed].all(axis=0)
     total = (np.abs(weights) * present).sum(axis=0)
     score = (weights * np.where(present, values, 0.0)).sum(axis=0) / np.where(quorum, total, 1.0)
     whole = sum(sorted(weight for weight in rule.weights.values() if weight > 0))

@@ -15,6 +15,7 @@ from math import ceil
 from typing import Literal
 
 from shared import ledger, names
+from shared.board import settled
 from shared.catalogue import Catalogue
 from shared.contracts import (
     Choice,
@@ -86,12 +87,13 @@ def load_summary(store: BlobStore, job: str, unit: int) -> UnitSummary:
 
 
 def load_tracks(store: BlobStore, summaries: Iterable[UnitSummary]) -> dict[str, Track]:
-    """Each model's scores of these units, as one track from window 0; NaN where no unit has any."""
+    """Each model's scores of these units, as one track from window 0; NaN where no unit has any. A
+    scoreboard's score is settled over the whole of it."""
     parts: dict[str, list[Track]] = defaultdict(list)
     for summary in summaries:
         for model, key in summary.scores.items():
             parts[model].append(from_npz(store.get(names.score_path(key))))
-    return {model: stitch(tracks) for model, tracks in sorted(parts.items())}
+    return {model: settled(stitch(tracks)) for model, tracks in sorted(parts.items())}
 
 
 def find_secret(store: BlobStore, stored: StoredRequest) -> str:
@@ -134,8 +136,8 @@ def choose(catalogue: Catalogue, request: JobRequest) -> Choice:
         raise UnknownModel(f"There is no model {', '.join(missing)}; there are {', '.join(there)}.")
     models = {name: there[name] for name in sorted(wanted)}
     choice = Choice(profile=profile, models=models, cascade=False)
-    # A baseline needs the whole match, and so does a model that always runs but sees every picture.
-    based = {signal.model for signal in profile.signals if signal.transform == "baseline"}
+    # A baseline or a rise needs the whole match, and so does a model that always runs but sees every picture.
+    based = {signal.model for signal in profile.signals if signal.transform != "level"}
     blind = [name for name in choice.of(swept=False) if choice.run(name) == "always" or name in based]
     cascade = profile.cascade is not None and not request.exhaustive and not blind
     return choice.model_copy(update={"cascade": cascade})

@@ -119,7 +119,7 @@ def test_options_that_name_what_is_not_there_are_refused(service: Service, match
     url = service.upload(match)
     assert problem(service.post(url, profile="cricket"), 400)["code"] == "unknown_model"
     assert problem(service.post(url, models=["no-such"]), 400)["code"] == "unknown_model"
-    assert problem(service.post(url, cut={"thresholds": {"goal": 0.5}}), 400)["code"] == "invalid_request"
+    assert problem(service.post(url, cut={"thresholds": {"offside": 0.5}}), 400)["code"] == "invalid_request"
     assert problem(service.post(url, cut={"formats": ["papyrus"]}), 400)["code"] == "invalid_request"
 
 

@@ -53,9 +53,13 @@ def test_an_unknown_profile_is_named_beside_those_there_are(tmp_path: Path, name
         (lambda p: p["rules"].append(p["rules"][0]), "two rules have the same name"),
         (lambda p: p["models"].remove("play"), "live-wide reads 'play'"),
         (lambda p: p["models"].remove("shot-change"), "shots reads 'shot-change'"),
-        (lambda p: p["rules"][0].update(weights={"off-pitch": -1}), "rule shot has no positive weight"),
-        (lambda p: p["rules"][0].update(weights={"roar": 1}), "weighs unknown signals: roar"),
+        (lambda p: p["rules"][1].update(weights={"off-pitch": -1}), "rule shot has no positive weight"),
+        (lambda p: p["rules"][1].update(weights={"roar": 1}), "weighs unknown signals: roar"),
         (lambda p: p["rules"][0].update(release=0.9), "release is above threshold"),
+        (
+            lambda p: p["rules"][0].update(needs=["players"]),
+            "needs what it does not weigh: players",
+        ),
     ],
 )
 def test_a_profile_that_cannot_be_spotted_is_refused(tmp_path: Path, change: Change, message: str) -> None:

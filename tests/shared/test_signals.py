@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ModelRefused
-from shared.signals import moving_mean, on_grid, point_count, robust_z, signal_values
+from shared.signals import climb, moving_mean, on_grid, point_count, robust_z, signal_values
 from shared.tracks import Grid, Track
 from tests.shared.scores import NAN, NTSC, PAL, make_signal, make_track
 
@@ -105,6 +105,24 @@ def test_robust_z_agrees_with_a_plain_loop(numbers: list[float], reach: int) -> 
 
 def test_a_constant_stays_at_zero_even_with_the_smallest_floor() -> None:
     np.testing.assert_array_equal(np.zeros(50), robust_z(np.full(50, -23.7), 10, 1e-9))
+
+
+def test_a_rise_is_seen_coming_for_its_seconds_and_then_is_over() -> None:
+    rise = make_signal(transform="rise", baseline_s=Decimal(3))
+    values = [NAN, 0, 0, 0, 0, 0, 1, 1, 3, 3, NAN]
+    expected = [NAN, 0, 0, 1, 1, 1, 1, 1, 0, 0, NAN]
+    np.testing.assert_array_equal(expected, signal_values(rise, make_track(values), Fraction(1), 11))
+    np.testing.assert_array_equal([1, 1, 3, 2, 2, 0], climb(np.array([0.0, 0, 0, 1, 1, 3]), 3))
+    assert 0 == len(climb(np.empty(0), 3))
+
+
+@given(st.lists(st.floats(-5, 5) | st.just(NAN), max_size=30), st.integers(0, 9))
+def test_a_climb_agrees_with_a_plain_loop(numbers: list[float], reach: int) -> None:
+    expected = [
+        max(x for x in numbers[k : k + reach + 1] if x == x) - v if v == v else NAN
+        for k, v in enumerate(numbers)
+    ]
+    np.testing.assert_array_equal(expected, climb(np.array(numbers, float), reach))
 
 
 def test_moving_mean_skips_gaps_and_leaves_them() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
 import numpy as np
 import pytest
 
@@ -45,6 +47,12 @@ def tracks(
     return made if sound else {name: track for name, track in made.items() if name != "crowd-excitement"}
 
 
+def board(change_s: int | None) -> dict[str, Track]:
+    """One goal more from `change_s` on."""
+    read = [float(change_s is not None and at >= change_s) for at in range(0, SECONDS, 5)]
+    return {"scoreboard": make_track(read, Fraction(1, 5), label="goals")}
+
+
 LIVE = {"play": ("live-wide", 1.0)}
 CLOSE = {"play": ("close-up", 1.0)}
 RULES = {rule.label: rule for rule in PROFILE.rules}
@@ -77,6 +85,11 @@ def only(made: dict[str, Track], label: str) -> list[str]:
         ("celebration", tracks(loud=2.0, looks=CLOSE), 0),
         ("replay", tracks(looks={"camera": ("replay", 0.7)}), 1),
         ("replay", tracks(looks={"camera": ("replay", 0.5)}), 0),
+        ("goal", tracks(loud=6.0), 0),
+        ("goal", tracks(loud=6.0) | board(330), 1),
+        ("goal", tracks() | board(330), 1),
+        ("goal", tracks(loud=6.0) | board(None), 0),
+        ("goal", tracks(sound=False) | board(330), 0),
     ],
 )
 def test_what_counts_as_an_event(label: str, made: dict[str, Track], expected: int) -> None:
@@ -105,3 +118,14 @@ def test_the_picture_does_not_spot_alone_inside_a_gap_of_the_sound() -> None:
     before = only(made, "shot")
     made["crowd-excitement"].scores[600:640] = NAN
     assert ["shot"] == before == only(made, "shot")
+
+
+@pytest.mark.parametrize("later_s", [5, 30, 55])
+def test_a_goal_lies_where_the_crowd_was_loudest_in_the_minute_before_the_score_changed(later_s: int) -> None:
+    goal = PROFILE.model_copy(update={"rules": (RULES["goal"],)})
+    (event,) = spot(goal, tracks(loud=6.0) | board(300 + later_s), PAL, FRAMES, {})
+    assert 299 <= event.anchor_s <= 310
+    assert 1.0 == event.confidence
+    (late,) = spot(goal, tracks(loud=6.0) | board(400), PAL, FRAMES, {})
+    assert 335 <= late.anchor_s <= 400
+    assert late.confidence < 0.9

@@ -44,6 +44,22 @@ def spans(events: tuple[Event, ...]) -> list[tuple[int, int, int]]:
 
 # ---------------------------------------------------------------- fusion
 
+
+def test_a_rule_says_nothing_where_what_it_needs_is_not_there() -> None:
+    rule = make_rule(weights={"loud": 3.0, "score": 1.0}, needs=["score"])
+    profile = make_profile(rule, [make_signal(), make_signal("score", "board")])
+    loud = make_track([0, 1, 0, 0, 0, 1, 0, 0])
+    read = make_track([NAN, NAN, NAN, 0, 0, 0, 0, 0])
+
+    def anchors(profile: Profile, **tracks: Track) -> list[int]:
+        return [event.anchor_frame for event in spot(profile, tracks, PAL, 200, {})]
+
+    assert [125] == anchors(profile, crowd=loud, board=read)
+    assert [] == anchors(profile, crowd=loud)
+    without = profile.model_copy(update={"rules": (rule.model_copy(update={"needs": ()}),)})
+    assert [25, 125] == anchors(without, crowd=loud, board=read) == anchors(without, crowd=loud)
+
+
 WEIGHTS = {"loud": 3.0, "motion": 1.0, "off-pitch": -1.0}
 SIGNALS = [make_signal(name) for name in WEIGHTS]
 
