@@ -25,7 +25,7 @@ from onnx.utils import Extractor
 
 from bench.people import PEOPLE, SIZE, Array, found, pictures
 from models.export import players
-from shared.inference import Model, load_model
+from shared.inference import Model, OnnxModel, load_model
 from shared.settings import ROOT
 
 LEAST = 0.2
@@ -168,7 +168,7 @@ def main() -> None:
 
     folder = ROOT / "models" / players.NAME
     spec, graph = load_model(folder).manifest, (folder / "model.onnx").read_bytes()
-    models = [Model(spec.model_copy(update={"batch": size}), graph) for size in BATCHES]
+    models: list[Model] = [OnnxModel(spec.model_copy(update={"batch": size}), graph) for size in BATCHES]
     if arguments.beside:
         models.append(load_model(arguments.beside))
     costs = costs_ms([partial(model.see, windows_of(model, some)) for model in models])

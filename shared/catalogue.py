@@ -288,13 +288,14 @@ def _catalogue(settings: Settings, patient: bool) -> Catalogue:
 def _needed(manifest: ModelManifest) -> list[str]:
     """Paths in the model's folder, of what a worker needs; what else lies there is not looked at."""
     reference = [manifest.reference] if manifest.reference else []
-    return ["model.json", "model.onnx", manifest.golden.file, *reference]
+    graph = ["model.onnx"] if manifest.engine == "onnxruntime" else []
+    return ["model.json", manifest.golden.file, *graph, *reference]
 
 
 def _incomplete(manifest: ModelManifest, blobs: Mapping[str, BlobEntry]) -> str | None:
     """Why the folder cannot be fetched, from its listing alone."""
-    for path in _needed(manifest)[2:]:
-        if not _SAMPLE.fullmatch(path):
+    for path in _needed(manifest)[1:]:
+        if path != "model.onnx" and not _SAMPLE.fullmatch(path):
             return f"model {manifest.name}: {ascii(path)[:120]} is not sample/<file>"
     if missing := [path for path in _needed(manifest) if path not in blobs]:
         return f"model {manifest.name}: {', '.join(missing)} is missing"

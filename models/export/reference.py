@@ -13,6 +13,7 @@ from pathlib import Path
 
 from client.histogram import write_references
 from samples.match import write_match
+from shared.inference import read_manifest
 
 SEED, SECONDS, WIDTH, HEIGHT, RATE = 17, 90, 640, 360, Fraction(25)
 MEASURED_ON = f"the sample match of seed {SEED}: {SECONDS} s, {WIDTH} x {HEIGHT}, {RATE} frames per second"
@@ -21,6 +22,8 @@ MEASURED_ON = f"the sample match of seed {SEED}: {SECONDS} s, {WIDTH} x {HEIGHT}
 def write_all(models: Path) -> list[Path]:
     """The files written, one per model in the folder."""
     folders = sorted(path.parent for path in models.glob("*/model.json"))
+    # A model that runs on request is for footage that the sample is not.
+    folders = [folder for folder in folders if read_manifest(folder).run != "request"]
     with tempfile.TemporaryDirectory() as scratch:
         video = Path(scratch) / "match.mp4"
         write_match(video, seconds=SECONDS, seed=SEED, width=WIDTH, height=HEIGHT, rate=RATE)

@@ -39,7 +39,7 @@ def test_a_batch_ends_by_itself_and_one_broken_file_costs_only_itself(service: S
     batch = answer.json()["id"]
     assert answer.headers["Location"] == answer.json()["links"]["self"]
     # Somebody who waits is served meanwhile.
-    alone, status = service.run(service.upload(make_clip(60), "alone.mp4"))
+    _, status = service.run(service.upload(make_clip(60), "alone.mp4"))
     assert status["state"] == "Completed"
     ended = wait(service, batch)
     assert {"Completed": 10, "Failed": 1, "Refused": 1} == ended["counts"]
