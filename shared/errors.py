@@ -56,6 +56,11 @@ class BadUrl(InvalidRequest):
     action = "Send the https URL of one blob: https://<account>/<container>/<blob>[?<SAS>]."
 
 
+class BadCallback(InvalidRequest):
+    code = "bad_callback"
+    action = "Send the https URL of your receiver: https://<host>/<path>[?<query>]."
+
+
 class UnknownModel(InvalidRequest):
     code = "unknown_model"
     action = "Name models and profiles that this service has; /api/health lists them."
@@ -65,6 +70,12 @@ class HostNotAllowed(MatchcutError):
     code = "host_not_allowed"
     status = 403
     action = "Use a storage account on the allow-list, or ask the operator to add this one."
+
+
+class CallbackNotAllowed(MatchcutError):
+    code = "callback_not_allowed"
+    status = 403
+    action = "Use a receiver on the allow-list, or ask the operator to add this one, or send no callback."
 
 
 class BlobNotFound(MatchcutError):

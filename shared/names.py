@@ -91,6 +91,16 @@ def secret_path(job: str, fingerprint: str) -> str:
     return f"secrets/{job}/{fingerprint}"
 
 
+def callback_path(run: str) -> str:
+    """What is sent to the run's callback, and every attempt to send it."""
+    return f"{JOBS}/{run}/callback.json"
+
+
+def callback_secret_path(run: str) -> str:
+    """Holds the query of the callback's URL until it is delivered or given up; never served."""
+    return f"secrets/{run}/callback"
+
+
 def score_key(identity: Iterable[str]) -> str:
     return hashlib.sha256("|".join(identity).encode()).hexdigest()
 

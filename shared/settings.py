@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import tempfile
 from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import AliasChoices, BeforeValidator, Field, model_validator
+from pydantic import AfterValidator, AliasChoices, BeforeValidator, Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 VERSION = "0.1.0"
@@ -20,20 +23,51 @@ def _split(value: object) -> object:
     )
 
 
+def webhook_key(secret: str) -> bytes:
+    """The key in `whsec_<base64>`: 24 to 64 bytes, as Standard Webhooks has it. Raises ValueError."""
+    try:
+        key = base64.b64decode(secret.removeprefix("whsec_"), validate=True)
+    except (binascii.Error, ValueError):
+        key = b""
+    if not secret.startswith("whsec_") or not 24 <= len(key) <= 64:
+        raise ValueError("a callback secret is whsec_ and 24 to 64 bytes in base64")
+    return key
+
+
+def _is_secret(value: SecretStr) -> SecretStr:
+    webhook_key(value.get_secret_value())
+    return value
+
+
 class Settings(BaseSettings):
     """One field, one variable: MATCHCUT_<FIELD>, but for the two that Functions names itself."""
 
     model_config = SettingsConfigDict(
-        env_prefix="MATCHCUT_", frozen=True, extra="ignore", populate_by_name=True
+        env_prefix="MATCHCUT_",
+        frozen=True,
+        extra="ignore",
+        populate_by_name=True,
+        hide_input_in_errors=True,  # which may be a secret
     )
 
     storage: str = Field(validation_alias=AliasChoices("MATCHCUT_STORAGE", "AzureWebJobsStorage"))
     """Connection string, or the https URL of the account (then with managed identity)."""
     container: str = "matchcut"
     source_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
-    """Hosts a source may lie on, `*.` for subdomains; the service's own account always may."""
+    """Hosts a source may lie on, `*.` for subdomains, `:port` where it is not 443; the service's own
+    account always may."""
     source_identity: bool = False
     """Read allow-listed sources on other accounts, where the URL has no SAS, with managed identity."""
+    callback_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Hosts a callback may go to, written as source_hosts; none: callbacks are refused."""
+    callback_secrets: Annotated[
+        tuple[Annotated[SecretStr, AfterValidator(_is_secret)], ...], NoDecode, BeforeValidator(_split)
+    ] = ()
+    """`whsec_<base64>`: every callback is signed with each of them, so that one can be replaced."""
+    allowed_networks: Annotated[tuple[IPv4Network | IPv6Network, ...], NoDecode, BeforeValidator(_split)] = ()
+    """Networks, as 10.1.0.0/16, in which sources and callbacks may lie although they are not public."""
+    ca_bundle: Path | None = None
+    """PEM file of the authorities that sign for sources and callbacks, instead of the public ones."""
     public_base_url: str = Field(
         default="http://127.0.0.1:7071",
         validation_alias=AliasChoices("PUBLIC_BASE_URL", "MATCHCUT_PUBLIC_BASE_URL"),

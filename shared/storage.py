@@ -6,7 +6,6 @@ Its exceptions stop here: they may quote a URL with its signature, ours never do
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -24,8 +23,10 @@ from azure.core.exceptions import (
     ResourceModifiedError,
     ResourceNotFoundError,
 )
+from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobClient, BlobServiceClient, ContainerClient, ContentSettings
 
+from shared.addresses import Guard, listed, origin_of, parse_endpoint
 from shared.errors import (
     BadUrl,
     BlobAccessDenied,
@@ -36,6 +37,7 @@ from shared.errors import (
     StorageUnavailable,
     VideoChanged,
 )
+from shared.outbound import guarded_session
 from shared.ranges import RangeReader
 from shared.settings import Settings
 
@@ -79,12 +81,6 @@ _COUNTER = _Counter()
 
 def traffic() -> Traffic:
     return _COUNTER.traffic
-
-
-_LOOPBACK = frozenset({"127.0.0.1", "localhost"})
-_HOST = re.compile(r"[a-z0-9]([a-z0-9.-]*[a-z0-9])?")
-_AUTHORITY = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
-_PORTS = {"https": 443, "http": 80}
 
 
 @contextmanager
@@ -294,28 +290,20 @@ def parse_source(url: str, settings: Settings) -> Source:
 
     Raises BadUrl where it is no blob URL, HostNotAllowed where its host is not on the list.
     """
-    bare, _ = split_secret(url)
     try:
-        parts = urlsplit(bare)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        raise BadUrl("The video URL cannot be parsed.") from None
-    # Parsers differ over anything else: what we check must be what is asked.
-    if not _HOST.fullmatch(host) or not _AUTHORITY.fullmatch(parts.netloc):
-        raise BadUrl("The video URL must name a plain host, and no user.")
-    if parts.scheme != "https" and not (parts.scheme == "http" and host in _LOOPBACK):
-        raise BadUrl("The video URL must begin with https:// (http only for this machine).")
-
-    account = urlsplit(_service(settings.storage).primary_endpoint)
-    own = (host, port or _PORTS[parts.scheme]) == (account.hostname, account.port or _PORTS[account.scheme])
-    if not own and not any(_matches(host, port, pattern) for pattern in settings.source_hosts):
-        raise HostNotAllowed(f"The host {host} is not on the allow-list of sources.")
+        endpoint, parts = parse_endpoint(url)
+    except ValueError as wrong:
+        raise BadUrl(f"The video URL {wrong}.") from None
+    account = _service(settings.storage).primary_endpoint
+    own = endpoint == origin_of(account)
+    if not own and not listed(endpoint, settings.source_hosts):
+        raise HostNotAllowed(f"The host {endpoint.host} is not on the allow-list of sources.")
 
     path = unquote(parts.path)[1:]
     if "\\" in path or any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable():
         raise BadUrl("The video URL must name a container and a blob, without empty, . or .. parts.")
     prefix = ""
-    account_path = account.path.strip("/")
+    account_path = urlsplit(account).path.strip("/")
     if own and account_path:  # the emulator carries the account in the path
         prefix = account_path + "/"
         if not path.startswith(prefix):
@@ -326,23 +314,27 @@ def parse_source(url: str, settings: Settings) -> Source:
     if own and container in (settings.container, settings.models_container):
         raise BadUrl("The video may not lie in a container of the service's own.")
     # Built from what was checked, never the caller's own text.
-    checked = f"{parts.scheme}://{parts.netloc}/{prefix}{quote(container)}/{quote(blob)}"
+    checked = f"{endpoint.origin}/{prefix}{quote(container)}/{quote(blob)}"
     return Source(url=checked, container=container, blob=blob, own=own)
 
 
-def _matches(host: str, port: int | None, pattern: str) -> bool:
-    """`*.example.net` matches every host below example.net; `host:port` asks for that port too."""
-    name, _, wanted_port = pattern.partition(":")
-    if wanted_port and wanted_port != str(port):
-        return False
-    if name.startswith("*."):
-        return host.endswith(name[1:].lower())
-    return host == name.lower()
+def open_source(
+    source: Source, sas: str, settings: Settings, patient: bool = True, guard: Guard | None = None
+) -> BlobClient:
+    """A client for the source: with the URL's SAS, else the account's own key or identity.
 
-
-def open_source(source: Source, sas: str, settings: Settings, patient: bool = True) -> BlobClient:
-    """A client for the source: with the URL's SAS, else the account's own key or identity."""
-    options = {**(_PATIENT if patient else _PROMPT), "raw_response_hook": _COUNTER}
+    On another account than the service's own it connects only to addresses that the guard (that of
+    the settings) allows; reading then raises HostNotAllowed. The own account's address is the
+    operator's choice: it may be a private endpoint, or the emulator on this machine.
+    """
+    options: dict[str, Any] = {**(_PATIENT if patient else _PROMPT), "raw_response_hook": _COUNTER}
+    if not source.own:
+        options["transport"] = RequestsTransport(
+            session=guarded_session(guard or Guard.of(settings)),
+            connection_timeout=options["connection_timeout"],
+            read_timeout=options["read_timeout"],
+            connection_verify=str(settings.ca_bundle) if settings.ca_bundle else True,
+        )
     if sas:
         return BlobClient.from_blob_url(f"{source.url}?{sas}", **options)
     if source.own:

@@ -1,0 +1,242 @@
+"""Connections that go where the guard looked, and nowhere else (floor 3).
+
+The name is resolved, its addresses are checked, and the socket is opened to one of these: no second
+look-up lies between check and connect. TLS still asks for the host by its name and verifies the certificate
+against it. Redirects are not followed, and proxies and netrc of the environment are not read.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import requests
+from requests.adapters import HTTPAdapter
+from requests.utils import DEFAULT_CA_BUNDLE_PATH
+from urllib3 import HTTPConnectionPool, HTTPSConnectionPool, Retry, Timeout
+from urllib3 import exceptions as urllib3_errors
+from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.util.connection import create_connection
+
+from shared.addresses import Endpoint, Guard
+
+# It logs whole URLs, with their queries, at DEBUG and, for a header that it cannot read, at WARNING.
+logging.getLogger("urllib3").setLevel(logging.ERROR)
+
+_NO_RETRY = Retry(total=False, redirect=False, raise_on_status=False)
+
+
+class _Checked(HTTPConnection):
+    """Overrides the one step of urllib3 that looks a name up. Subclasses get their `guard`."""
+
+    guard: Guard
+    deadline: Deadline | None = None
+
+    def _new_conn(self) -> socket.socket:
+        host = self._dns_host
+        try:
+            addresses = self.guard.addresses(host, self.port)
+        except socket.gaierror as unknown:
+            raise urllib3_errors.NameResolutionError(self.host, self, unknown) from unknown
+        opened = self._first_of(addresses)
+        if self.deadline:
+            self.deadline.watch(opened)
+        return opened
+
+    def _first_of(self, addresses: list[str]) -> socket.socket:
+        """The first that answers; the time to connect is for all of them together."""
+        limit_s = self.timeout if isinstance(self.timeout, int | float) else None
+        end_s = time.monotonic() + (limit_s or 0)
+        failure: OSError = OSError("no address")
+        for address in addresses:
+            left_s = max(0.01, end_s - time.monotonic()) if limit_s else self.timeout
+            try:
+                return create_connection(
+                    (address, self.port), left_s, self.source_address, self.socket_options
+                )
+            except OSError as error:
+                failure = error
+            if limit_s and time.monotonic() >= end_s:
+                break
+        if isinstance(failure, TimeoutError):
+            raise urllib3_errors.ConnectTimeoutError(self, "Connecting took too long.") from failure
+        raise urllib3_errors.NewConnectionError(self, "No address answered.") from failure
+
+
+class _CheckedTls(_Checked, HTTPSConnection):
+    pass
+
+
+def _pools(guard: Guard, deadline: Deadline | None = None) -> dict[str, type[HTTPConnectionPool]]:
+    given = {"guard": guard, "deadline": deadline}
+    plain, tls = type("Http", (_Checked,), given), type("Https", (_CheckedTls,), given)
+    return {
+        "http": type("HttpPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
+        "https": type("HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
+    }
+
+
+# ---------------------------------------------------------------- for the storage SDK
+
+
+class _GuardedAdapter(HTTPAdapter):
+    def __init__(self, guard: Guard) -> None:
+        self._pools = _pools(guard)
+        super().__init__(max_retries=_NO_RETRY)
+
+    def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
+        super().init_poolmanager(*args, **kwargs)
+        self.poolmanager.pool_classes_by_scheme = self._pools
+
+
+def guarded_session(guard: Guard) -> requests.Session:
+    """A session for RequestsTransport, which calls it with allow_redirects=False."""
+    session = requests.Session()
+    session.trust_env = False
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, _GuardedAdapter(guard))
+    return session
+
+
+# ---------------------------------------------------------------- one POST
+
+
+class NoAnswer(Exception):
+    """No status came back; `code` says why: unknown_host, unreachable, tls, timeout or broken_answer."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    retry_after: str | None
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a POST may take, in seconds, and how much of the answer is read."""
+
+    connect_s: float = 5
+    read_s: float = 15
+    """Between two pieces of the answer."""
+    whole_s: float = 30
+    """From the first look-up to the last byte: one byte every fourteen seconds is an answer, too."""
+    most_bytes: int = 64 * 1024
+
+
+class Deadline:
+    """Ends what a socket waits for, whatever it waits for, once the time is over."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._twins: list[socket.socket] = []
+        self.passed = False
+
+    def watch(self, opened: socket.socket) -> None:
+        # A duplicate reaches the connection even after TLS has taken the socket itself over.
+        with self._lock:
+            self._twins.append(opened.dup())
+            if self.passed:
+                self._shut()
+
+    def _pass(self) -> None:
+        with self._lock:
+            self.passed = True
+            self._shut()
+
+    def _shut(self) -> None:
+        for twin in self._twins:
+            with suppress(OSError):
+                twin.shutdown(socket.SHUT_RDWR)
+
+    @contextmanager
+    def running(self, seconds: float) -> Iterator[None]:
+        timer = threading.Timer(seconds, self._pass)
+        timer.daemon = True
+        timer.start()
+        try:
+            yield
+        finally:
+            timer.cancel()
+            with self._lock:
+                for twin in self._twins:
+                    twin.close()
+                self._twins.clear()
+
+
+@lru_cache(maxsize=4)
+def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(ca_bundle or DEFAULT_CA_BUNDLE_PATH))
+
+
+def post(
+    endpoint: Endpoint,
+    target: str,
+    body: bytes,
+    headers: Mapping[str, str],
+    guard: Guard,
+    ca_bundle: Path | None = None,
+    patience: Patience = Patience(),
+) -> Answer:
+    """POST once to `target`, a path with its query. An answer counts from its status on, even where
+    the rest of it never comes.
+
+    Raises HostNotAllowed for an address that may not be connected to, NoAnswer for anything else.
+    """
+    deadline = Deadline()
+    tls: dict[str, Any] = {"ssl_context": _trust(ca_bundle)} if endpoint.scheme == "https" else {}
+    pool = _pools(guard, deadline)[endpoint.scheme](
+        endpoint.host,
+        endpoint.port,
+        timeout=Timeout(connect=patience.connect_s, read=patience.read_s),
+        retries=_NO_RETRY,
+        **tls,
+    )
+    try:
+        with deadline.running(patience.whole_s):
+            response = pool.urlopen(
+                "POST",
+                target,
+                body=body,
+                headers=headers,
+                redirect=False,
+                preload_content=False,
+                decode_content=False,
+            )
+            if deadline.passed:  # http.client takes headers that were cut off for all there are
+                raise NoAnswer("timeout")
+            with suppress(urllib3_errors.HTTPError, OSError):
+                response.read(patience.most_bytes)
+            response.close()
+            return Answer(response.status, response.headers.get("Retry-After"))
+    except (urllib3_errors.HTTPError, OSError, ValueError) as error:
+        raise NoAnswer("timeout" if deadline.passed else _code(error)) from None
+    finally:
+        pool.close()
+
+
+def _code(error: Exception) -> str:
+    """ValueError: http.client's and urllib3's word for an answer or a name that makes no sense."""
+    match error:
+        case urllib3_errors.NameResolutionError():
+            return "unknown_host"
+        case urllib3_errors.NewConnectionError():
+            return "unreachable"
+        case urllib3_errors.TimeoutError() | TimeoutError():
+            return "timeout"
+        case urllib3_errors.SSLError() | ssl.SSLError():
+            return "tls"
+        case _:
+            return "broken_answer"
