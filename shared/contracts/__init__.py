@@ -23,6 +23,7 @@ from shared.contracts.http import (
     Problem,
     Progress,
 )
+from shared.contracts.callback import CallbackRecord, CallbackState, CallbackStatus, Delivery
 from shared.contracts.model import (
     Cascade,
     CutDefaults,
@@ -73,6 +74,9 @@ __all__ = [
     "BatchRequest",
     "BatchStatus",
     "BoardResult",
+    "CallbackRecord",
+    "CallbackState",
+    "CallbackStatus",
     "Cascade",
     "CascadeResult",
     "Choice",
@@ -80,6 +84,7 @@ __all__ = [
     "Cost",
     "CutDefaults",
     "CutOptions",
+    "Delivery",
     "Drift",
     "Edit",
     "EndRecord",

@@ -40,6 +40,8 @@ class JobOptions(Contract):
     strict: bool = False
     """A job with a gap fails; what was scored is kept, and written all the same."""
     cut: CutOptions = CutOptions()
+    callback: Annotated[str, Field(min_length=8, max_length=2048)] | None = None
+    """URL that is told the final state (docs/api.md, "Callback")."""
 
 
 class JobRequest(JobOptions):
@@ -62,7 +64,7 @@ class StoredRequest(Contract):
     schema_version: Literal[1] = 1
     job: str
     request: JobRequest
-    """`video` has no query string here."""
+    """`video` and `callback` have no query string here."""
     fingerprint: str
     """sha256 of the request as the caller sent it, less the SAS: tells one body from another."""
     etag: str

@@ -1,0 +1,37 @@
+"""A job's callback in the store: its secret, and what became of it (floor 4)."""
+
+from __future__ import annotations
+
+from shared import names
+from shared.contracts import CallbackRecord, CallbackState, CallbackStatus, StoredRequest
+from shared.storage import BlobStore
+from shared.webhooks import Callback
+
+
+def keep_callback_secret(store: BlobStore, run: str, callback: Callback) -> None:
+    """Put the URL's query where nothing is served from; before the request itself is stored."""
+    if callback.query:
+        store.put(names.callback_secret_path(run), callback.query.encode(), "text/plain")
+
+
+def find_callback_secret(store: BlobStore, run: str) -> str:
+    """The query, empty where the URL had none or the callback is over."""
+    return (store.find(names.callback_secret_path(run)) or b"").decode()
+
+
+def forget_callback_secret(store: BlobStore, run: str) -> None:
+    store.delete(names.callback_secret_path(run))
+
+
+def find_record(store: BlobStore, run: str) -> CallbackRecord | None:
+    found = store.find(names.callback_path(run))
+    return CallbackRecord.model_validate_json(found) if found else None
+
+
+def describe_callback(store: BlobStore, stored: StoredRequest) -> CallbackStatus | None:
+    """For the job's status; None where the request asked for no callback."""
+    if stored.request.callback is None:
+        return None
+    if record := find_record(store, stored.run):
+        return record.shown
+    return CallbackStatus(url=stored.request.callback, state=CallbackState.PENDING)

@@ -1,0 +1,110 @@
+"""Tell a job's callback how it ended, one attempt at a time (floor 4)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import TypedDict
+
+from shared import jobs, names
+from shared.addresses import Guard
+from shared.callbacks import find_callback_secret, find_record, forget_callback_secret
+from shared.contracts import CallbackRecord, CallbackState, Delivery, State, StoredRequest
+from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady
+from shared.outbound import Patience
+from shared.settings import Settings
+from shared.steps import load_request
+from shared.storage import BlobStore
+from shared.webhooks import attempt, delivery, is_delivered, payload, validate_callback
+
+KINDS = {
+    State.COMPLETED: "job.completed",
+    State.COMPLETED_WITH_GAPS: "job.completed_with_gaps",
+    State.FAILED: "job.failed",
+    State.CANCELLED: "job.cancelled",
+}
+
+
+class Outcome(TypedDict):
+    """For the orchestrator's timer."""
+
+    state: str
+    """pending, delivered or given_up; none where the job has no callback."""
+    wait_s: int
+    """Before the next attempt, while it is pending."""
+
+
+def deliver(
+    settings: Settings,
+    store: BlobStore,
+    run: str,
+    number: int,
+    guard: Guard | None = None,
+    patience: Patience = Patience(),  # noqa: B008 - frozen
+) -> Outcome:
+    """Make attempt `number` (from 1) to deliver the callback of a run that has ended.
+
+    Asked again for an attempt that is written down it sends nothing. If the process dies between sending
+    and writing, the receiver gets the same body again, under the same id.
+    Raises FileNotReady where the run has not ended, or what storage says; never for the receiver's doing.
+    """
+    stored = load_request(store, run)
+    if stored.request.callback is None:
+        return {"state": "none", "wait_s": 0}
+    record = find_record(store, run) or _open_record(settings, store, stored, stored.request.callback)
+    made = {entry.attempt: entry for entry in record.deliveries}
+    if record.state is CallbackState.PENDING and number not in made:
+        made[number] = _send(settings, store, record, number, guard, patience)
+        record = record.model_copy(
+            update={"state": _state(made[number]), "deliveries": tuple(made[n] for n in sorted(made))}
+        )
+        store.put(names.callback_path(run), record.model_dump_json().encode())
+    if record.state is not CallbackState.PENDING:
+        forget_callback_secret(store, run)
+        return {"state": record.state, "wait_s": 0}
+    return {"state": record.state, "wait_s": made[number].next_s or 0}
+
+
+def _open_record(settings: Settings, store: BlobStore, stored: StoredRequest, url: str) -> CallbackRecord:
+    """Fix what will be sent, so that every attempt sends the same."""
+    record = CallbackRecord(
+        run=stored.run,
+        url=url,
+        state=CallbackState.PENDING,
+        body=message_of(settings, store, stored).decode(),
+    )
+    if not store.put_new(names.callback_path(stored.run), record.model_dump_json().encode()):
+        record = find_record(store, stored.run) or record
+    return record
+
+
+def message_of(settings: Settings, store: BlobStore, stored: StoredRequest) -> bytes:
+    """The job's status as its receiver gets it, less what became of the callback itself."""
+    end = jobs.find_end(store, stored.run)
+    if end is None:
+        raise FileNotReady("The job has not ended, so there is nothing to tell its callback.")
+    ended = datetime.fromisoformat(stored.created) + timedelta(seconds=end.wall_s)
+    status = jobs.describe(settings, store, stored, None, ended)
+    return payload(KINDS[end.state], ended, status.model_dump(mode="json", exclude={"callback"}))
+
+
+def _send(
+    settings: Settings,
+    store: BlobStore,
+    record: CallbackRecord,
+    number: int,
+    guard: Guard | None,
+    patience: Patience,
+) -> Delivery:
+    now = datetime.now(UTC)
+    query = find_callback_secret(store, record.run)
+    try:
+        callback = validate_callback(settings, record.url + (f"?{query}" if query else ""))
+    except (BadCallback, CallbackNotAllowed):  # the operator has changed the lists meanwhile
+        return delivery(record.run, number, now, None, CallbackNotAllowed.code)
+    return attempt(settings, callback, record.run, number, record.body.encode(), now, guard, patience)
+
+
+def _state(last: Delivery) -> CallbackState:
+    if is_delivered(last.status):
+        return CallbackState.DELIVERED
+    return CallbackState.GIVEN_UP if last.next_s is None else CallbackState.PENDING
