@@ -3,6 +3,7 @@
 import azure.durable_functions as df
 import azure.functions as func
 
+from activities.call_back import blueprint as call_back
 from activities.close_job import blueprint as close_job
 from activities.expand_batch import blueprint as expand_batch
 from activities.plan_job import blueprint as plan_job
@@ -24,5 +25,6 @@ for blueprint in (
     close_job,
     start_next,
     expand_batch,
+    call_back,
 ):
     app.register_functions(blueprint)

@@ -22,6 +22,11 @@ def batch(context: df.DurableOrchestrationContext) -> Any:
     return (yield from flow.run_batch(context))
 
 
+@blueprint.orchestration_trigger(context_name="context", orchestration=names.CALLBACK)
+def callback(context: df.DurableOrchestrationContext) -> Any:
+    return (yield from flow.run_callback(context))
+
+
 @blueprint.orchestration_trigger(context_name="context", orchestration=names.SCORE_BLOCK)
 def score_block(context: df.DurableOrchestrationContext) -> Any:
     return (yield from flow.score_block(context))

@@ -11,6 +11,7 @@ through sub-orchestrations, since replay work grows with the square of one orche
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext
@@ -38,9 +39,26 @@ def run_job(context: DurableOrchestrationContext) -> Flow:
     Below, `job` is that id: the folder of the run's records.
     """
     final = yield from _run(context)
-    if (context.get_input() or {}).get("batch"):
+    if (context.get_input() or {}).get("leads"):
         yield from _insist(context, names.START_NEXT, {})
     return final
+
+
+def run_callback(context: DurableOrchestrationContext) -> Flow:
+    """Tells a run's callback how it ended, again and again until it is told or given up.
+
+    Instance id: names.callback_id. Output: the callback's last state, or "unknown" where storage failed; then
+    whoever tends what is open starts it anew, and attempts that were made are not made again.
+    """
+    run, attempt = context.get_input()["job"], 1
+    while True:
+        answer = yield from _insist(context, names.CALL_BACK, {"job": run, "attempt": attempt})
+        if not answer["ok"]:
+            return {"state": "unknown"}
+        if answer["state"] != "pending":
+            return {"state": answer["state"]}
+        yield context.create_timer(context.current_utc_datetime + timedelta(seconds=answer["wait_s"]))
+        attempt += 1
 
 
 def run_batch(context: DurableOrchestrationContext) -> Flow:

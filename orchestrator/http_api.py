@@ -18,7 +18,7 @@ import azure.functions as func
 from pydantic import BaseModel
 
 from orchestrator.openapi import openapi, result_schema
-from orchestrator.starting import ensure_expanded, ensure_started, live, tend
+from orchestrator.starting import ensure_expanded, ensure_started, live, start_next, tend
 from shared import batches, jobs, listing
 from shared.catalogue import Catalogue
 from shared.contracts import (
@@ -153,6 +153,8 @@ async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
             running = await live(client, instance)
             if running is not None and not running.over:
                 await client.terminate(instance, "cancelled")
+        if stored.request.callback or stored.priority == "batch":
+            await start_next(client, _in_thread)  # its flow was ended, and cannot do so
     now = datetime.now(UTC)
     found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, None, now))
     return _answer(found, 202 if by_this_call else 200)

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import azure.durable_functions as df
 
-from shared import batches, jobs, names
+from shared import batches, callbacks, jobs, names
 from shared.contracts import Batch, StoredRequest
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
@@ -44,7 +44,9 @@ async def ensure_started(
         found = await live(client, stored.run)
     if found is not None:
         return
-    task = {"job": stored.run, "batch": stored.priority == "batch"}
+    batch = stored.priority == "batch"
+    # leads: something is to be started when it ends.
+    task = {"job": stored.run, "batch": batch, "leads": batch or stored.request.callback is not None}
     try:
         await client.start_new(names.JOB, instance_id=stored.run, client_input=task)
     except Exception as failure:
@@ -69,7 +71,7 @@ async def ensure_expanded(client: df.DurableOrchestrationClient, batch: Batch) -
 
 
 async def tend(client: df.DurableOrchestrationClient, in_thread: InThread) -> None:
-    """What is owed and nobody does: batches that were not expanded, runs that nothing runs."""
+    """What is owed and nobody does: batches that were not expanded, runs that nothing runs, callbacks."""
     for batch in await in_thread(lambda settings, store: batches.open_batches(store)):
         await ensure_expanded(client, await in_thread(partial(_batch, batch)))
     await start_next(client, in_thread)
@@ -80,7 +82,8 @@ def _batch(batch: str, settings: Settings, store: BlobStore) -> Batch:
 
 
 async def start_next(client: df.DurableOrchestrationClient, in_thread: InThread) -> int:
-    """Start every run whose turn it is and that does not run yet; how many have their turn.
+    """Start every run whose turn it is and that does not run yet, and every callback that is owed; how
+    many runs have their turn.
 
     Any number of callers may do so at any time: after a job of a batch, and now and then, so that what a
     dead process has left does not wait for ever.
@@ -88,4 +91,9 @@ async def start_next(client: df.DurableOrchestrationClient, in_thread: InThread)
     turn = await in_thread(jobs.turn)
     for stored in turn:
         await ensure_started(client, stored, in_thread)
+    for run in await in_thread(lambda settings, store: callbacks.open_callbacks(store)):
+        instance = names.callback_id(run)
+        found = await live(client, instance)
+        if found is None or found.over:
+            await client.start_new(names.CALLBACK, instance, {"job": run})
     return len(turn)

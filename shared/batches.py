@@ -14,6 +14,7 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -40,7 +41,8 @@ from shared.errors import (
 )
 from shared.settings import Settings
 from shared.steps import choose
-from shared.storage import BlobStore, parse_source, split_secret
+from shared.storage import BlobStore, parse_source
+from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 8 * 1024**2
 _MOST_FAULTS = 50
@@ -94,6 +96,7 @@ def accept_batch(
     for number, request in enumerate(requests):
         try:
             source = parse_source(request.video, settings)
+            callback = validate_callback(settings, request.callback).url if request.callback else None
             wanted = request.model_dump_json(include={"profile", "models", "extra_models"})
             if wanted not in labels:
                 labels[wanted] = frozenset(rule.label for rule in choose(catalogue, request).profile.rules)
@@ -104,8 +107,8 @@ def accept_batch(
         except MatchcutError as fault:
             faults.append({"field": f"videos.{number}", "message": fault.message})
             continue
-        clean.append(request.model_copy(update={"video": source.url}))
-        secrets.append(split_secret(request.video)[1])
+        clean.append(request.model_copy(update={"video": source.url, "callback": callback}))
+        secrets.append(asdict(jobs.Secrets.of(request)))
     if faults:
         raise _invalid(faults)
     told = json.dumps([request.model_dump(mode="json") for request in clean], sort_keys=True)
@@ -122,7 +125,7 @@ def accept_batch(
         requests=tuple(clean),
     )
     # The secrets first, as for a job. One written beside another caller's is that of the same videos.
-    if any(secrets):
+    if any(any(kept.values()) for kept in secrets):
         store.put(names.batch_secret_path(batch.id, fingerprint), json.dumps(secrets).encode())
     if not store.put_new(names.batch_path(batch.id), batch.model_dump_json().encode()):
         there = find_batch(store, batch.id)
@@ -164,13 +167,13 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
         return len(BatchItems.model_validate_json(found).items)
     batch = find_batch(store, batch_id)
     kept = store.find(names.batch_secret_path(batch_id, batch.fingerprint))
-    secrets: list[str] = json.loads(kept) if kept else [""] * len(batch.requests)
+    secrets = [jobs.Secrets(**one) for one in json.loads(kept)] if kept else None
     block = range(first, min(first + names.BATCH_BLOCK, len(batch.requests)))
 
     def accept(index: int) -> BatchItem:
         request = batch.requests[index]
-        if secrets[index]:
-            request = request.model_copy(update={"video": f"{request.video}?{secrets[index]}"})
+        if secrets:
+            request = secrets[index].put_back(request)
         try:
             stored = jobs.take(settings, store, request, priority="batch")
         except MatchcutError as refused:

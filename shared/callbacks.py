@@ -5,22 +5,30 @@ from __future__ import annotations
 from shared import names
 from shared.contracts import CallbackRecord, CallbackState, CallbackStatus, StoredRequest
 from shared.storage import BlobStore
-from shared.webhooks import Callback
 
 
-def keep_callback_secret(store: BlobStore, run: str, callback: Callback) -> None:
+def keep_callback_secret(store: BlobStore, stored: StoredRequest, query: str) -> None:
     """Put the URL's query where nothing is served from; before the request itself is stored."""
-    if callback.query:
-        store.put(names.callback_secret_path(run), callback.query.encode(), "text/plain")
+    if query:
+        store.put(_secret_path(stored), query.encode(), "text/plain")
 
 
-def find_callback_secret(store: BlobStore, run: str) -> str:
+def find_callback_secret(store: BlobStore, stored: StoredRequest) -> str:
     """The query, empty where the URL had none or the callback is over."""
-    return (store.find(names.callback_secret_path(run)) or b"").decode()
+    return (store.find(_secret_path(stored)) or b"").decode()
 
 
-def forget_callback_secret(store: BlobStore, run: str) -> None:
-    store.delete(names.callback_secret_path(run))
+def forget_callback_secret(store: BlobStore, stored: StoredRequest) -> None:
+    store.delete(_secret_path(stored))
+
+
+def _secret_path(stored: StoredRequest) -> str:
+    return names.callback_secret_path(stored.run, stored.fingerprint)
+
+
+def open_callbacks(store: BlobStore) -> list[str]:
+    """Runs that have ended and whose callback is still owed."""
+    return [path.rpartition("/")[2] for path in store.list(names.open_callback_path(""))]
 
 
 def find_record(store: BlobStore, run: str) -> CallbackRecord | None:

@@ -163,7 +163,7 @@ def _result(
             service=VERSION,
             preprocessing=PREPROCESSING,
             profile=sha256(profile.model_dump_json().encode()).hexdigest(),
-            options=JobOptions(**request.model_dump(exclude={"video", "name"})),
+            options=JobOptions(**request.model_dump(exclude={"video", "name", "callback"})),
         ),
         timing=_timing(plan, look, summaries),
         cost=cost_of((), None),  # filled in when all is counted

@@ -49,17 +49,19 @@ def deliver(
     """
     stored = load_request(store, run)
     if stored.request.callback is None:
+        store.delete(names.open_callback_path(run))
         return {"state": "none", "wait_s": 0}
     record = find_record(store, run) or _open_record(settings, store, stored, stored.request.callback)
     made = {entry.attempt: entry for entry in record.deliveries}
     if record.state is CallbackState.PENDING and number not in made:
-        made[number] = _send(settings, store, record, number, guard, patience)
+        made[number] = _send(settings, store, stored, record, number, guard, patience)
         record = record.model_copy(
             update={"state": _state(made[number]), "deliveries": tuple(made[n] for n in sorted(made))}
         )
         store.put(names.callback_path(run), record.model_dump_json().encode())
     if record.state is not CallbackState.PENDING:
-        forget_callback_secret(store, run)
+        forget_callback_secret(store, stored)
+        store.delete(names.open_callback_path(run))
         return {"state": record.state, "wait_s": 0}
     return {"state": record.state, "wait_s": made[number].next_s or 0}
 
@@ -90,13 +92,14 @@ def message_of(settings: Settings, store: BlobStore, stored: StoredRequest) -> b
 def _send(
     settings: Settings,
     store: BlobStore,
+    stored: StoredRequest,
     record: CallbackRecord,
     number: int,
     guard: Guard | None,
     patience: Patience,
 ) -> Delivery:
     now = datetime.now(UTC)
-    query = find_callback_secret(store, record.run)
+    query = find_callback_secret(store, stored)
     try:
         callback = validate_callback(settings, record.url + (f"?{query}" if query else ""))
     except (BadCallback, CallbackNotAllowed):  # the operator has changed the lists meanwhile

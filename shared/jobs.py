@@ -12,6 +12,12 @@ from typing import Any
 from pydantic import ValidationError
 
 from shared import ledger, names
+from shared.callbacks import (
+    describe_callback,
+    find_callback_secret,
+    forget_callback_secret,
+    keep_callback_secret,
+)
 from shared.catalogue import Catalogue
 from shared.contracts import (
     EndRecord,
@@ -36,9 +42,10 @@ from shared.errors import (
     VideoTooLarge,
 )
 from shared.settings import Settings
-from shared.steps import choose, close_job, find_look, find_secret
+from shared.steps import choose, close_job, find_look, find_secret, settle
 from shared.storage import BlobStore, look_up, open_source, parse_source, split_secret
 from shared.timelines import FORMATS
+from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 64 * 1024
 
@@ -79,6 +86,30 @@ def parse_request(body: bytes) -> JobRequest:
     raise InvalidFields(f"{first['field']}: {first['message']}.", fields)
 
 
+@dataclass(frozen=True)
+class Secrets:
+    """What a request's URLs hold behind their question marks."""
+
+    sas: str = ""
+    callback: str = ""
+
+    @classmethod
+    def of(cls, request: JobRequest) -> Secrets:
+        return cls(split_secret(request.video)[1], split_secret(request.callback or "")[1])
+
+    def put_back(self, request: JobRequest) -> JobRequest:
+        """The request as it came."""
+        video = f"{request.video}?{self.sas}" if self.sas else request.video
+        callback = f"{request.callback}?{self.callback}" if self.callback else request.callback
+        return request.model_copy(update={"video": video, "callback": callback})
+
+    def or_else(self, sas: str, callback: str) -> Secrets:
+        return Secrets(self.sas or sas, self.callback or callback)
+
+
+NO_SECRETS = Secrets()
+
+
 def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: str | None) -> StoredRequest:
     """Validate a request, look its video up, and store it; the caller then sees that it is started.
 
@@ -99,19 +130,20 @@ def take(
     priority: Priority = "interactive",
 ) -> StoredRequest:
     """`accept` of a request that is well formed; its video's URL may hold a SAS."""
-    _, sas = split_secret(request.video)
+    secrets = Secrets.of(request)
     source = parse_source(request.video, settings)
+    callback = validate_callback(settings, request.callback).url if request.callback else None
     profile = choose(Catalogue.of(settings, patient=False), request).profile
     if unknown := sorted(set(request.cut.thresholds) - {rule.label for rule in profile.rules}):
         message = f"the profile {profile.name} has no label {', '.join(unknown)}"
         raise InvalidFields(f"cut.thresholds: {message}.", ({"field": "cut.thresholds", "message": message},))
-    facts = look_up(open_source(source, sas, settings, patient=False))
+    facts = look_up(open_source(source, secrets.sas, settings, patient=False))
     if facts.length_bytes > settings.max_video_bytes:
         raise VideoTooLarge(
             f"The video has {facts.length_bytes} bytes; the limit is {settings.max_video_bytes}."
         )
 
-    request = request.model_copy(update={"video": source.url})
+    request = request.model_copy(update={"video": source.url, "callback": callback})
     canonical = json.dumps(request.model_dump(mode="json"), sort_keys=True)
     if idempotency_key:
         job = names.digest_id("key", idempotency_key)
@@ -129,7 +161,7 @@ def take(
     there = _latest(store, job)
     if there is None:
         # The secret first: once the request is there, another caller may start the job.
-        _keep_secret(store, stored, sas)
+        _keep(store, stored, secrets)
         if store.put_new(names.request_path(job), stored.model_dump_json().encode()):
             ledger.enter(store, stored)
             return stored
@@ -137,20 +169,21 @@ def take(
         assert there is not None
     if there.fingerprint != stored.fingerprint:
         store.delete(names.secret_path(stored.run, stored.fingerprint))
+        forget_callback_secret(store, stored)
         raise IdempotencyConflict("This Idempotency-Key was used with another request.")
     end = find_end(store, there.run)
     if end is None:
-        _keep_secret(store, there, sas)
+        _keep(store, there, secrets)
         # Whoever waits for an answer does not wait for a batch; and a process may have died before this.
         ledger.reopen(store, there.model_copy(update={"priority": priority}))
         return there
     if end.state in (State.FAILED, State.CANCELLED):
-        return again(store, there, sas, stored)
+        return again(store, there, secrets, stored)
     return there
 
 
 def again(
-    store: BlobStore, last: StoredRequest, sas: str = "", request: StoredRequest | None = None
+    store: BlobStore, last: StoredRequest, secrets: Secrets = NO_SECRETS, request: StoredRequest | None = None
 ) -> StoredRequest:
     """A new attempt after `last`, which ended: a run of its own, with records of its own, so that what
     is left of the old one cannot touch it. Scores stay, so only what is missing is scored.
@@ -158,7 +191,7 @@ def again(
     request: what to attempt, where that is not the same once more. Of two callers one wins.
     """
     new = (request or last).model_copy(update={"attempt": last.attempt + 1, "created": now()})
-    _keep_secret(store, new, sas or find_secret(store, last))
+    _keep(store, new, secrets.or_else(find_secret(store, last), find_callback_secret(store, last)))
     if store.put_new(names.request_path(new.run), new.model_dump_json().encode()):
         ledger.enter(store, new)
         ledger.forget(store, last)
@@ -185,7 +218,7 @@ def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:
                 continue
             stored = StoredRequest.model_validate_json(data)
             if end := find_end(store, run):
-                ledger.settle(store, stored, end)
+                settle(store, stored, end)
                 continue
             found.append(stored)
             counted += 1
@@ -216,18 +249,21 @@ def retry(settings: Settings, store: BlobStore, stored: StoredRequest, body: byt
     source = parse_source(stored.request.video, settings)
     if look_up(open_source(source, sas, settings, patient=False)).etag != stored.etag:
         raise VideoChanged("The video was replaced since the job was accepted.")
-    return again(store, stored, sas)
+    return again(store, stored, Secrets(sas))
 
 
 def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _keep_secret(store: BlobStore, stored: StoredRequest, sas: str) -> None:
-    if not sas:
+def _keep(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
+    """Before the request itself is stored: once it is there, another caller may start the job."""
+    if secrets.callback:
+        keep_callback_secret(store, stored, secrets.callback)
+    if not secrets.sas:
         return
     path = names.secret_path(stored.run, stored.fingerprint)
-    store.put(path, sas.encode(), "text/plain")
+    store.put(path, secrets.sas.encode(), "text/plain")
     if store.exists(names.end_path(stored.run)):  # it ended meanwhile, and looked before we wrote
         store.delete(path)
 
@@ -300,6 +336,7 @@ def describe(
         progress=progress,
         links={name: f"{status_url(settings, job)}/files/{name}" for name in files},
         error=error,
+        callback=describe_callback(store, stored),
     )
 
 

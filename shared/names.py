@@ -16,6 +16,8 @@ CLOSE_JOB = "close_job"
 START_NEXT = "start_next"
 BATCH = "batch"
 EXPAND_BATCH = "expand_batch"
+CALLBACK = "callback"
+CALL_BACK = "call_back"
 
 JOB_ID_PATTERN = r"^[a-z0-9-]{1,80}$"
 MAX_FAN_OUT = 100
@@ -96,9 +98,19 @@ def callback_path(run: str) -> str:
     return f"{JOBS}/{run}/callback.json"
 
 
-def callback_secret_path(run: str) -> str:
+def callback_secret_path(run: str, fingerprint: str) -> str:
     """Holds the query of the callback's URL until it is delivered or given up; never served."""
-    return f"secrets/{run}/callback"
+    return f"secrets/{run}/{fingerprint}.callback"
+
+
+def open_callback_path(run: str) -> str:
+    """There from the run's end until its callback is delivered or given up."""
+    return f"{OPEN}/callbacks/{run}"
+
+
+def callback_id(run: str) -> str:
+    """Instance id of what delivers the run's callback."""
+    return f"{run}-callback"
 
 
 def score_key(identity: Iterable[str]) -> str:

@@ -186,7 +186,7 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
     store.put(names.plan_path(job), plan.model_dump_json().encode())
     ledger.tell(store, stored, State.SCORING)
     if ended := store.find(names.end_path(job)):  # cancelled meanwhile
-        ledger.settle(store, stored, EndRecord.model_validate_json(ended))
+        settle(store, stored, EndRecord.model_validate_json(ended))
     return plan
 
 
@@ -301,5 +301,12 @@ def close_job(
     if not store.put_new(names.end_path(job), end.model_dump_json().encode()):
         end = EndRecord.model_validate_json(store.get(names.end_path(job)))
     store.delete(names.secret_path(job, stored.fingerprint))
-    ledger.settle(store, stored, end)
+    settle(store, stored, end)
     return end
+
+
+def settle(store: BlobStore, stored: StoredRequest, end: EndRecord) -> None:
+    """What follows from a run's last word, in an order in which nothing is lost. May be repeated."""
+    if stored.request.callback:
+        store.put(names.open_callback_path(stored.run), b"")
+    ledger.settle(store, stored, end)

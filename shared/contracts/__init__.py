@@ -13,6 +13,7 @@ from shared.contracts.batch import (
     BatchRequest,
     BatchStatus,
 )
+from shared.contracts.callback import CallbackRecord, CallbackState, CallbackStatus, Delivery
 from shared.contracts.http import (
     Health,
     JobAccepted,
@@ -23,7 +24,6 @@ from shared.contracts.http import (
     Problem,
     Progress,
 )
-from shared.contracts.callback import CallbackRecord, CallbackState, CallbackStatus, Delivery
 from shared.contracts.model import (
     Cascade,
     CutDefaults,

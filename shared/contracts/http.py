@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from shared.contracts.base import Contract, Probability
+from shared.contracts.callback import CallbackStatus
 from shared.contracts.model import ModelRef
 from shared.contracts.result import ErrorBody, Event, State
 
@@ -36,6 +37,8 @@ class JobStatus(Contract):
     links: dict[str, str]
     """Name of a result file -> its URL; empty until the job has ended."""
     error: ErrorBody | None
+    callback: CallbackStatus | None = None
+    """Whether the callback that the request asked for was delivered; it never changes the state."""
 
 
 class JobSummary(Contract):

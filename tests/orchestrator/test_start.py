@@ -93,8 +93,8 @@ def test_those_whose_turn_it_is_are_started_and_no_others(bench: Bench) -> None:
     client = Client({batch[0]: "Running"})
     assert 1 + bench.settings.batch_jobs == asyncio.run(start_next(client, http_api._in_thread))
     assert [alone, *batch[1:4]] == client.started
-    assert ("job", {"job": alone, "batch": False}) == client.inputs[alone]
-    assert ("job", {"job": batch[1], "batch": True}) == client.inputs[batch[1]]
+    assert ("job", {"job": alone, "batch": False, "leads": False}) == client.inputs[alone]
+    assert ("job", {"job": batch[1], "batch": True, "leads": True}) == client.inputs[batch[1]]
 
 
 def test_what_a_dead_process_has_left_is_tended(bench: Bench) -> None:

@@ -238,7 +238,7 @@ def test_replay_work_grows_linearly_with_segments(thousand: Replay) -> None:
 def test_a_job_of_a_batch_puts_few_units_in_front_of_others_and_starts_the_next() -> None:
     service = Service(10, looks=3)
     replay = Replay(service)
-    assert {"state": "Completed"} == replay.run(names.JOB, JOB, {"job": JOB, "batch": True})
+    assert {"state": "Completed"} == replay.run(names.JOB, JOB, {"job": JOB, "batch": True, "leads": True})
     assert names.START_NEXT == replay.calls[-1][0]
     assert [1, 4, 4, 2, 1, 3, 1, 1] == replay.scheduled
     assert dict.fromkeys(range(13), 1) == dict(service.tries)
@@ -253,7 +253,7 @@ def test_a_job_of_a_batch_that_fails_starts_the_next_all_the_same() -> None:
             return {"ok": False, "error": NotAVideo("No container.").record()}
         return {"ok": True}
 
-    Replay(service).run(names.JOB, JOB, {"job": JOB, "batch": True})
+    Replay(service).run(names.JOB, JOB, {"job": JOB, "batch": True, "leads": True})
     assert [names.PLAN_JOB, names.CLOSE_JOB, names.START_NEXT] == calls
 
 

@@ -59,7 +59,7 @@ class Told:
             attempt=2,
         )
         self.run = self.stored.run
-        keep_callback_secret(self.store, self.run, callback)
+        keep_callback_secret(self.store, self.stored, callback.query)
         self.store.put(names.request_path(self.run), self.stored.model_dump_json().encode())
         if state.ended:
             close_job(self.store, self.run, state, FAILED if state is State.FAILED else None)
@@ -166,9 +166,9 @@ def test_the_query_is_kept_apart_until_it_is_not_needed_and_shows_nowhere(
     caplog.set_level(logging.DEBUG)
     told = tell(say(500), say(200))
     told.deliver(1)
-    assert find_callback_secret(told.store, told.run) == TOKEN
+    assert find_callback_secret(told.store, told.stored) == TOKEN
     told.deliver(2)
-    assert find_callback_secret(told.store, told.run) == ""
+    assert find_callback_secret(told.store, told.stored) == ""
     left = b"".join(told.store.get(path) for path in told.store.list(f"jobs/{told.run}/"))
     assert b"quitesecret" not in left
     assert SECRET[6:].encode() not in left

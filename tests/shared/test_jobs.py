@@ -114,7 +114,7 @@ def test_a_secret_does_not_outlive_its_job(bench: Bench) -> None:
     stored = bench.request(bench.sas(url))
     run_plan(bench.settings, bench.store, stored.run)
     cancel(bench.store, stored)
-    jobs._keep_secret(bench.store, stored, "sig=late")  # a duplicate that looked before the end
+    jobs._keep(bench.store, stored, jobs.Secrets("sig=late"))  # a duplicate that looked before the end
     assert find_secret(bench.store, stored) == ""
 
 
