@@ -42,6 +42,7 @@ class Replay:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     scheduled: list[int] = field(default_factory=list)
     """How many actions each step of the orchestration scheduled, in order."""
+    timers: int = 0
     subs: list[str] = field(default_factory=list)
     replayed_events: int = 0
     largest_history: int = 0
@@ -83,6 +84,9 @@ class Replay:
                     history.append(_event(Kind.ORCHESTRATOR_COMPLETED))
 
     def _completed(self, task_id: int, action: dict[str, Any], instance: str) -> dict[str, Any]:
+        if action["actionType"] == ActionType.CREATE_TIMER:
+            self.timers += 1
+            return _event(Kind.TIMER_FIRED, TimerId=task_id, FireAt=action["fireAt"])
         is_sub = action["actionType"] == ActionType.CALL_SUB_ORCHESTRATOR
         value = json.loads(action["input"])
         try:
@@ -110,6 +114,8 @@ def _event(kind: Kind, event_id: int = -1, **fields: Any) -> dict[str, Any]:
 
 
 def _scheduled(task_id: int, action: dict[str, Any]) -> dict[str, Any]:
+    if action["actionType"] == ActionType.CREATE_TIMER:
+        return _event(Kind.TIMER_CREATED, task_id, FireAt=action["fireAt"])
     is_sub = action["actionType"] == ActionType.CALL_SUB_ORCHESTRATOR
     kind = Kind.SUB_ORCHESTRATION_INSTANCE_CREATED if is_sub else Kind.TASK_SCHEDULED
     return _event(kind, task_id, Name=action["functionName"], Input=action["input"])

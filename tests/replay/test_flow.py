@@ -269,3 +269,24 @@ def test_a_batch_is_expanded_block_by_block_and_jobs_start_meanwhile() -> None:
     assert {"lost": 1} == Replay(service).run(names.BATCH, "b-1", {"total": 60})
     assert [0, 25, 25, 25, 50] == [first for name, first in calls if name == names.EXPAND_BATCH]
     assert 3 == sum(name == names.START_NEXT for name, _ in calls)
+
+
+def test_a_callback_is_tried_again_after_the_time_that_its_last_attempt_says() -> None:
+    answers = [("pending", 5), ("pending", 30), ("delivered", 0)]
+
+    def service(activity: str, task: Any) -> Any:
+        assert (names.CALL_BACK, JOB) == (activity, task["job"])
+        state, wait_s = answers[task["attempt"] - 1]
+        return {"ok": True, "state": state, "wait_s": wait_s}
+
+    replay = Replay(service)
+    assert {"state": "delivered"} == replay.run(names.CALLBACK, f"{JOB}-callback", {"job": JOB})
+    assert [1, 2, 3] == [task["attempt"] for _, task in replay.calls]
+    assert 2 == replay.timers
+
+
+def test_a_callback_whose_record_cannot_be_read_is_left_to_whoever_tends() -> None:
+    def service(activity: str, task: Any) -> Any:
+        return {"ok": False, "error": StorageUnavailable("Storage answered 503.").record()}
+
+    assert {"state": "unknown"} == Replay(service).run(names.CALLBACK, f"{JOB}-callback", {"job": JOB})

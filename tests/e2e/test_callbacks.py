@@ -1,0 +1,53 @@
+"""Callbacks over HTTP, end to end."""
+
+from __future__ import annotations
+
+import json
+import time
+from datetime import UTC, datetime
+
+import pytest
+
+from infra.local.embedded import EmbeddedHost
+from shared.webhooks import verify
+from tests.e2e.service import Service
+from tests.shared.clips import make_clip
+from tests.shared.receivers import Receiver, reset, say
+
+pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
+
+SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+
+
+def test_a_receiver_is_told_how_each_job_ended_even_when_it_was_away(match: bytes) -> None:
+    # Nobody answers the first call: it comes again five seconds later.
+    with Receiver(reset, say(204)) as receiver:
+        env = {"MATCHCUT_CALLBACK_HOSTS": f"127.0.0.1:{receiver.port}", "MATCHCUT_CALLBACK_SECRETS": SECRET}
+        with EmbeddedHost(workers=1, env=env) as host:
+            service = Service(host)
+            callback = f"http://127.0.0.1:{receiver.port}/in?token=quitesecret"
+            done, _ = service.run(service.upload(make_clip(50)), callback=callback)
+            stopped = service.post(service.upload(match), callback=callback, segment_s=2).json()["id"]
+            service.http.delete(f"/api/jobs/{stopped}")
+            deadline = time.monotonic() + 60
+            states: dict[str, str] = {}
+            while set(states.values()) != {"delivered"}:
+                assert time.monotonic() < deadline, (states, receiver.asked)
+                for job in (done, stopped):
+                    status = service.http.get(f"/api/jobs/{job}")
+                    assert "quitesecret" not in status.text
+                    states[job] = status.json()["callback"]["state"]
+                time.sleep(0.2)
+            assert "quitesecret" not in host.log.read_text()
+    told = {}
+    for asked in receiver.asked:
+        assert asked.target == "/in?token=quitesecret"
+        assert verify([SECRET], asked.headers, asked.body, datetime.now(UTC))
+        told[asked.headers["webhook-id"]] = json.loads(asked.body)["type"]
+    assert {done: "job.completed", stopped: "job.cancelled"} == told
+    assert 3 == len(receiver.asked)  # one of them came twice, under the same id
+
+
+def test_a_callback_to_a_host_that_is_not_listed_is_refused(service: Service) -> None:
+    answer = service.post(service.upload(make_clip(5)), callback="https://elsewhere.example.com/in")
+    assert (403, "callback_not_allowed") == (answer.status_code, answer.json()["code"])
