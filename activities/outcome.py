@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 from shared.errors import MatchcutError
+from shared.limits import within
 from shared.redact import redact
 from shared.settings import Settings, get_settings
 from shared.storage import BlobStore
@@ -28,7 +29,7 @@ def outcome(work: Callable[[Settings, BlobStore], dict[str, Any]], **where: Any)
     """
     try:
         settings = get_settings()
-        return {"ok": True, **where, **work(settings, _store(settings))}
+        return {"ok": True, **where, **within(settings, lambda: work(settings, _store(settings)))}
     except MatchcutError as failure:
         log.warning("%s: %s (%s)", where, failure.code, redact(failure.message))
         return {"ok": False, **where, "error": failure.record()}

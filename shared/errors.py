@@ -138,6 +138,48 @@ class VideoTooLong(MatchcutError):
     action = "Send a shorter file, or ask the operator to raise the limit."
 
 
+class CodecNotAllowed(MatchcutError):
+    code = "codec_not_allowed"
+    status = 422
+    action = "Send H.264, HEVC, AV1, VP9, MPEG-2, ProRes or DNxHD, or ask the operator to allow this codec."
+
+
+class PictureTooLarge(MatchcutError):
+    code = "picture_too_large"
+    status = 422
+    action = "Send a smaller picture, or ask the operator to raise the limit."
+
+
+class FrameRateTooHigh(MatchcutError):
+    code = "frame_rate_too_high"
+    status = 422
+    action = "Send a file of a lower frame rate, or ask the operator to raise the limit."
+
+
+class TooManyFrames(MatchcutError):
+    code = "too_many_frames"
+    status = 422
+    action = "Send a shorter file, or ask the operator to raise the limit."
+
+
+class TooManyStreams(MatchcutError):
+    code = "too_many_streams"
+    status = 422
+    action = "Send a file with the picture and its sound only."
+
+
+class TooDamaged(MatchcutError):
+    code = "too_damaged"
+    status = 422
+    action = "Send an undamaged copy."
+
+
+class TooCostly(MatchcutError):
+    code = "too_costly"
+    status = 422
+    action = "Send an ordinary encoding of the video, or ask the operator to raise the limit."
+
+
 class VideoChanged(MatchcutError):
     code = "video_changed"
     status = 409

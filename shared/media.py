@@ -8,9 +8,10 @@ a frame at or before its start and dropping what lies outside.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any, cast, overload
 
 import av
@@ -18,6 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
+from av.codec.codec import UnknownCodecError
 from av.container import InputContainer
 from av.packet import Packet
 from av.stream import Disposition, Stream
@@ -25,7 +27,18 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
-from shared.errors import NotAVideo, NoVideoStream
+from shared.errors import (
+    CodecNotAllowed,
+    FrameRateTooHigh,
+    NotAVideo,
+    NoVideoStream,
+    PictureTooLarge,
+    TooCostly,
+    TooDamaged,
+    TooManyFrames,
+    TooManyStreams,
+)
+from shared.limits import MediaLimits
 from shared.ranges import RangeReader
 
 Pixels = npt.NDArray[np.uint8]
@@ -53,7 +66,6 @@ _STANDARD_RATES = tuple(
         "120",
     )
 )
-_MAX_RATE = 240
 
 
 def snap_rate(rate: Fraction) -> Fraction:
@@ -65,9 +77,9 @@ def snap_rate(rate: Fraction) -> Fraction:
     )
 
 
-def _nominal_rate(stream: VideoStream) -> Fraction:
+def _nominal_rate(stream: VideoStream, highest: int) -> Fraction:
     for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
-        if rate and 0 < rate <= _MAX_RATE:
+        if rate and 0 < rate <= highest:
             return snap_rate(Fraction(rate))
     return Fraction(25)  # time stamps without a rhythm: the grid is a convention then
 
@@ -80,16 +92,48 @@ def timeline_frame(pts: int, origin_pts: int, time_base: Fraction, rate: Fractio
 
 @contextmanager
 def open_container(reader: RangeReader) -> Iterator[InputContainer]:
-    """Raises NotAVideo where no allowed container format is found, or storage's own failure."""
+    """Its decoders refuse what the reader's limits do not allow.
+
+    Raises NotAVideo where no allowed container format is found, TooManyStreams, TooCostly, or storage's
+    own failure.
+    """
     reader.seek(0)
+    limits = reader.limits
+    options = {
+        **_OPEN_OPTIONS,
+        "codec_whitelist": _decoders(limits.video_codecs | limits.audio_codecs),
+        "max_streams": str(limits.streams + 1),
+    }
     try:
-        container = av.open(reader, mode="r", options=dict(_OPEN_OPTIONS), metadata_errors="replace")
-    except (av.FFmpegError, ValueError):
+        container = av.open(reader, mode="r", options=options, metadata_errors="replace")
+    except (av.FFmpegError, ValueError) as failure:
         if reader.failure:
             raise reader.failure from None
+        if isinstance(failure, MemoryError):
+            raise _needs_memory() from None
         raise NotAVideo("The blob is none of the container formats this service reads.") from None
     with container:
+        if len(container.streams) > limits.streams:
+            raise TooManyStreams(f"The file has more than {limits.streams} streams.")
+        for stream in container.streams.video:
+            if stream.codec_context is not None:
+                stream.codec_context.options = {"max_pixels": str(limits.pixels)}
         yield container
+
+
+@lru_cache(maxsize=4)
+def _decoders(codecs: frozenset[str]) -> str:
+    """The names of all decoders of these codecs: AV1, for one, has several."""
+    found = []
+    for name in sorted(av.codecs_available):
+        with suppress(UnknownCodecError):  # it only encodes
+            if av.Codec(name, "r").canonical_name in codecs:
+                found.append(name)
+    return ",".join(found)
+
+
+def _needs_memory() -> TooCostly:
+    return TooCostly("The video needs more memory than one step may have.")
 
 
 def demux(
@@ -98,7 +142,7 @@ def demux(
     """Packets of the streams as the file holds them, then an empty one for each, which flushes its decoder.
 
     Where the file breaks off, the error is added to `errors` and nothing is flushed.
-    Raises storage's own failure.
+    Raises TooDamaged once there are too many of them, or storage's own failure.
     """
     packets = container.demux(*streams)
     while True:
@@ -112,17 +156,32 @@ def demux(
         yield packet
         if reader.failure:
             break
+        if len(errors) > reader.limits.decode_errors:
+            raise TooDamaged(f"More than {reader.limits.decode_errors} packets do not decode.")
     if reader.failure:
         raise reader.failure
 
 
 def decoded(packet: Packet[Stream], errors: list[str]) -> list[Any]:
-    """The frames that a packet completes. What does not decode is counted and passed over."""
+    """The frames that a packet completes. What does not decode is counted and passed over.
+
+    Raises PictureTooLarge, TooCostly.
+    """
     try:
         return cast(list[Any], packet.decode())
     except (av.FFmpegError, ValueError) as error:
-        errors.append(type(error).__name__)
+        pass_over(error, packet.stream, errors)
         return []
+
+
+def pass_over(error: Exception, stream: Stream, errors: list[str]) -> None:
+    """Count what did not decode. Raises PictureTooLarge, TooCostly."""
+    # A decoder that refuses a size says that its argument is wrong, and forgets the size that it had.
+    if isinstance(error, av.ArgumentError) and isinstance(stream, VideoStream) and not stream.width:
+        raise PictureTooLarge("The video turns to pictures of more pixels than the limit.") from None
+    if isinstance(error, MemoryError):
+        raise _needs_memory() from None
+    errors.append(type(error).__name__)
 
 
 @overload
@@ -173,16 +232,20 @@ class Probe:
 def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
     """Index the video without decoding it: one frame is decoded, its end is demuxed.
 
-    Raises NotAVideo, NoVideoStream (none, or none that decodes).
+    Raises NotAVideo, NoVideoStream (none, or none that decodes), what else open_container and decode raise,
+    and for what the container declares CodecNotAllowed, PictureTooLarge, TooManyFrames, FrameRateTooHigh.
     """
+    limits = reader.limits
     with open_container(reader) as container:
         stream = _picture_stream(container)
+        _check_declared(stream, limits)
         first = next((f for f in decode(container, stream, reader, []) if pts_of(f) is not None), None)
         if first is None:
             raise NoVideoStream("The file's video stream does not decode.")
         origin = pts_of(first)
         assert origin is not None
-        rate, time_base = _nominal_rate(stream), Fraction(stream.time_base or first.time_base or 1)
+        rate = _nominal_rate(stream, limits.rate)
+        time_base = Fraction(stream.time_base or first.time_base or 1)
 
         def on_timeline(pts: int) -> int:
             return timeline_frame(pts, origin, time_base, rate)
@@ -190,10 +253,17 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
         keys = [entry.timestamp for entry in stream.index_entries if entry.is_keyframe]
         # The index holds decoding times; the first key frame is the first frame shown.
         shift = origin - keys[0] if keys else 0
-        times_hold, frames = True, None
+        times_hold, frames = True, len(stream.index_entries)
         if "mov" not in container.format.name:
             times_hold, frames = _survey(container, stream, reader, rate)
-        audio = next((s for s in container.streams.audio if s.codec_context is not None and s.rate), None)
+        planned = (
+            frames
+            if frames and not times_hold
+            else on_timeline(_last_pts(container, stream, reader, origin)) + 1
+        )
+        if frames > limits.rate * max(Fraction(1), planned / rate):
+            raise FrameRateTooHigh(f"The video has more than {limits.rate} pictures a second.")
+        audio = next((s for s in container.streams.audio if s.rate and _allowed(s, limits)), None)
         info = VideoInfo(
             container=container.format.name,
             codec=stream.codec_context.name,
@@ -206,9 +276,7 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
             sample_aspect=Fraction(stream.sample_aspect_ratio or 1),
             rotation=round(first.rotation / 90) * 90 % 360,
             numbering="pts" if times_hold else "count",
-            planned_frames=frames
-            if frames and not times_hold
-            else on_timeline(_last_pts(container, stream, reader, origin)) + 1,
+            planned_frames=planned,
             start_timecode=_embedded_timecode(container),
             audio_stream=audio.index if audio else None,
             audio_codec=audio.codec_context.name if audio else None,
@@ -216,6 +284,25 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
             length_bytes=length_bytes,
         )
         return Probe(info, tuple(sorted({on_timeline(key + shift) for key in keys} - {0})))
+
+
+def _check_declared(stream: VideoStream, limits: MediaLimits) -> None:
+    """What the container says of the picture, before anything of it is decoded."""
+    if not _allowed(stream, limits):
+        raise CodecNotAllowed(f"The picture is coded as {stream.codec_context.name}.")
+    width, height = stream.width, stream.height
+    if width * height > limits.pixels:
+        raise PictureTooLarge(f"The picture has {width} x {height} pixels; the limit is {limits.pixels}.")
+    if max(stream.frames, len(stream.index_entries)) > limits.frames:
+        raise TooManyFrames(f"The file declares more than {limits.frames} frames.")
+
+
+def _allowed(stream: VideoStream | AudioStream, limits: MediaLimits) -> bool:
+    """False too where this libav has no decoder."""
+    if stream.codec_context is None:
+        return False
+    codecs = limits.video_codecs if isinstance(stream, VideoStream) else limits.audio_codecs
+    return stream.codec_context.codec.canonical_name in codecs
 
 
 REORDERED_FRAMES = 16
@@ -243,6 +330,8 @@ def _survey(
         for packet in container.demux(stream):
             if packet.size:
                 packets += 1
+                if packets > reader.limits.frames:
+                    raise TooManyFrames(f"The file has more than {reader.limits.frames} frames.")
                 if packet.pts is None or (highest is not None and packet.pts < highest - backwards):
                     holds = False
                 elif highest is None or packet.pts > highest:

@@ -17,6 +17,7 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
+from shared.errors import TooManyFrames
 from shared.media import decoded, demux, frame_number, open_container, pts_of
 from shared.ranges import RangeReader
 
@@ -109,6 +110,8 @@ class Pictures:
         with open_container(self.reader) as container:
             last, held = -1, None
             for count, source in enumerate(self._from_start(container)):
+                if count >= self.reader.limits.frames:
+                    raise TooManyFrames(f"The video has more than {self.reader.limits.frames} frames.")
                 number = count if self.info.numbering == "count" else frame_number(pts_of(source), self.info)
                 if number is None or number < last:
                     self.errors.append("TimeStepsBack")

@@ -7,6 +7,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from shared.errors import MatchcutError, StorageUnavailable
+from shared.limits import MediaLimits
 
 
 class RangeReader(io.RawIOBase):
@@ -29,6 +30,8 @@ class RangeReader(io.RawIOBase):
         self._blocks: OrderedDict[int, bytes] = OrderedDict()
         self.bytes_read = 0
         self.failure: MatchcutError | None = None
+        self.limits = MediaLimits.default()
+        """Whoever decodes these bytes keeps to them."""
 
     def readable(self) -> bool:
         return True

@@ -39,6 +39,9 @@ def _is_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+Names = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)]
+
+
 class Settings(BaseSettings):
     """One field, one variable: MATCHCUT_<FIELD>, but for the two that Functions names itself."""
 
@@ -53,12 +56,12 @@ class Settings(BaseSettings):
     storage: str = Field(validation_alias=AliasChoices("MATCHCUT_STORAGE", "AzureWebJobsStorage"))
     """Connection string, or the https URL of the account (then with managed identity)."""
     container: str = "matchcut"
-    source_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    source_hosts: Names = ()
     """Hosts a source may lie on, `*.` for subdomains, `:port` where it is not 443; the service's own
     account always may."""
     source_identity: bool = False
     """Read allow-listed sources on other accounts, where the URL has no SAS, with managed identity."""
-    callback_hosts: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_split)] = ()
+    callback_hosts: Names = ()
     """Hosts a callback may go to, written as source_hosts; none: callbacks are refused."""
     callback_secrets: Annotated[
         tuple[Annotated[SecretStr, AfterValidator(_is_secret)], ...], NoDecode, BeforeValidator(_split)
@@ -84,6 +87,31 @@ class Settings(BaseSettings):
     segment_s: int = 60
     max_video_s: int = 4 * 3600
     max_video_bytes: int = 64 * 1024**3
+    max_picture_pixels: int = 8192 * 4320
+    """Of one picture; whatever is larger is not even decoded."""
+    max_streams: int = 64
+    max_frames: int = 2_000_000
+    """Four hours at 120 a second have 1,728,000."""
+    max_frame_rate: int = 240
+    max_decode_errors: int = 5_000
+    """Packets that do not decode, in one step."""
+    video_codecs: Names = (
+        "h264", "hevc", "av1", "vp8", "vp9", "theora", "mpeg1video", "mpeg2video", "mpeg4", "h263", "vc1",
+        "prores", "dnxhd", "dvvideo", "jpeg2000", "mjpeg", "ffv1", "rawvideo", "v210",
+    )  # fmt: skip
+    """By libav's names (docs/reliability.md says why these)."""
+    audio_codecs: Names = (
+        "aac", "mp3", "mp2", "ac3", "eac3", "dts", "opus", "vorbis", "flac", "alac", "s302m",
+        "amr_nb", "amr_wb", "adpcm_ms", "adpcm_ima_wav", "pcm_u8", "pcm_s16le", "pcm_s16be", "pcm_s24le",
+        "pcm_s24be", "pcm_s32le", "pcm_s32be", "pcm_f32le", "pcm_f32be", "pcm_alaw", "pcm_mulaw",
+        "pcm_bluray",
+    )  # fmt: skip
+    max_activity_bytes: int = 2 * 1024**3
+    """Memory that one activity may take beyond what its process had: see limits.within."""
+    max_activity_cpu_s: int = 2 * 3600
+    """CPU time of one activity: what host.json gives a function of wall time."""
+    max_activity_file_bytes: int = 2 * 1024**3
+    """The largest file that one activity may write."""
     ort_threads: int = 1
 
     @model_validator(mode="after")

@@ -33,6 +33,7 @@ from shared.contracts import (
 )
 from shared.errors import ModelRefused, UnknownModel, VideoTooLong
 from shared.inference import grid_of
+from shared.limits import MediaLimits
 from shared.media import probe
 from shared.plan import segments
 from shared.proposals import NOTHING, propose
@@ -106,7 +107,9 @@ def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> R
     sas = find_secret(store, stored)
     source = parse_source(stored.request.video, settings)
     facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
-    return read_ranges(open_source(source, sas, settings), facts)
+    reader = read_ranges(open_source(source, sas, settings), facts)
+    reader.limits = MediaLimits.of(settings)
+    return reader
 
 
 # ---------------------------------------------------------------- what runs
@@ -149,7 +152,7 @@ def choose(catalogue: Catalogue, request: JobRequest) -> Choice:
 def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
     """Look into the video and write plan.json.
 
-    Raises NotAVideo, NoVideoStream, VideoTooLong, UnknownModel, or what storage says.
+    Raises VideoTooLong, UnknownModel, what probe raises, or what storage says.
     """
     if found := store.find(names.plan_path(job)):
         return Plan.model_validate_json(found)

@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
-from shared.media import REORDERED_FRAMES, decoded, demux, frame_number, open_container, pts_of
+from shared.media import REORDERED_FRAMES, decoded, demux, frame_number, open_container, pass_over, pts_of
 from shared.pictures import Picture, is_key
 from shared.ranges import RangeReader
 from shared.sound import Heard, Listener
@@ -60,7 +60,7 @@ class Sweep:
         self._numbers: deque[int] = deque(maxlen=REORDERED_FRAMES + 1)
 
     def __iter__(self) -> Iterator[Picture | Heard]:
-        """Raises what storage raises, and NotAVideo."""
+        """Raises what storage raises, and what open_container and decoded raise."""
         with open_container(self.reader) as container:
             video = container.streams[self.info.stream]
             assert isinstance(video, VideoStream)
@@ -109,7 +109,7 @@ class Sweep:
         try:
             return [*context.decode(packet), *context.decode(None)]
         except (av.FFmpegError, ValueError) as error:
-            self.picture_errors.append(type(error).__name__)
+            pass_over(error, packet.stream, self.picture_errors)
             return []
         finally:
             context.flush_buffers()

@@ -13,9 +13,9 @@ FLOORS = {
     1: ("shared.contracts", "shared.settings"),
     2: (
         "shared.addresses", "shared.board", "shared.cost", "shared.drift", "shared.edits", "shared.edl",
-        "shared.inference", "shared.plan", "shared.profiles", "shared.proposals", "shared.ranges",
-        "shared.scoreboard", "shared.signals", "shared.spotting", "shared.timecode", "shared.timelines",
-        "shared.tracks",
+        "shared.inference", "shared.limits", "shared.plan", "shared.profiles", "shared.proposals",
+        "shared.ranges", "shared.scoreboard", "shared.signals", "shared.spotting", "shared.timecode",
+        "shared.timelines", "shared.tracks",
     ),
     3: (
         "shared.catalogue", "shared.ledger", "shared.media", "shared.outbound", "shared.pictures",
