@@ -2,7 +2,8 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo host test lint setup ocr k8s-check worker-check models replay-bench spotting-bench bench bench-sweep clean
+.PHONY: demo host test lint setup ocr k8s-check worker-check models replay-bench spotting-bench bench bench-sweep \
+	corpus clean
 
 # Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
 OPTIONS := VIDEO OUT SEGMENT_S WORKERS PORT AZURITE_PORT DATA
@@ -52,6 +53,9 @@ bench: $(BIN)/.dev .venv-bench/.ready
 	@# It asks for a build of OpenCV that would take the place of the headless one.
 	@.venv-bench/bin/python -m pip install -q --disable-pip-version-check --no-deps scenedetect==0.7.2
 	@touch $@
+
+corpus: $(BIN)/.dev
+	$(BIN)/python -m bench.corpus
 
 bench-sweep: $(BIN)/.dev
 	$(BIN)/python -m bench.sweep

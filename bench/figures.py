@@ -31,18 +31,18 @@ def kept(target: str, figures: list[Figure]) -> list[dict[str, Any]]:
     return [entry for entry in old if entry["figure"] not in measured]
 
 
+def commit() -> str:
+    """Of the checkout; "+changes" behind it where that has some."""
+    head = ["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "-uno"]
+    found, dirty = (
+        subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip() for command in head
+    )
+    return found[:12] + ("+changes" if dirty else "")
+
+
 def write(target: str, figures: list[Figure], keep: bool = False) -> Path:
     """Write the results of one target, and print them. keep: beside what `kept` finds."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    dirty = subprocess.run(
-        ["git", "status", "--porcelain", "-uno"], cwd=ROOT, capture_output=True, text=True
-    ).stdout.strip()
-    measured = {
-        "date": datetime.now(UTC).date().isoformat(),
-        "commit": commit[:12] + ("+changes" if dirty else ""),
-    }
+    measured = {"date": datetime.now(UTC).date().isoformat(), "commit": commit()}
     document = (kept(target, figures) if keep else []) + [
         {**asdict(figure), **measured} for figure in figures
     ]

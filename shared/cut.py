@@ -110,7 +110,8 @@ def _result(
     request, info, rate = stored.request, plan.video, plan.video.rate
     facts = [summaries[u.index].facts for u in units if u.kind != "audio" and u.index in summaries]
     if not facts:
-        raise SegmentFailed("No segment of the picture could be scored.")
+        why = ", ".join(sorted(set(failed.values())))
+        raise SegmentFailed(f"No segment of the picture could be scored: {why}.")
     duration = max((f.last_frame for f in facts if f.last_frame is not None), default=-1) + 1
     if not look.cascade and any(u.kind == "video" and u.index in failed for u in units):
         duration = max(duration, info.planned_frames)  # what was not decoded still counts

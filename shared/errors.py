@@ -177,7 +177,7 @@ class TooDamaged(MatchcutError):
 class TooCostly(MatchcutError):
     code = "too_costly"
     status = 422
-    action = "Send an ordinary encoding of the video, or ask the operator to raise the limit."
+    action = "Send an undamaged, ordinary encoding of the video, or ask the operator to raise the limit."
 
 
 class VideoChanged(MatchcutError):

@@ -102,7 +102,6 @@ def open_container(reader: RangeReader) -> Iterator[InputContainer]:
     options = {
         **_OPEN_OPTIONS,
         "codec_whitelist": _decoders(limits.video_codecs | limits.audio_codecs),
-        "max_streams": str(limits.streams + 1),
     }
     try:
         container = av.open(reader, mode="r", options=options, metadata_errors="replace")
@@ -144,7 +143,7 @@ def demux(
     Where the file breaks off, the error is added to `errors` and nothing is flushed.
     Raises TooDamaged once there are too many of them, or storage's own failure.
     """
-    packets = container.demux(*streams)
+    packets = _packets(container, streams)
     while True:
         try:
             packet = next(packets)
@@ -160,6 +159,13 @@ def demux(
             raise TooDamaged(f"More than {reader.limits.decode_errors} packets do not decode.")
     if reader.failure:
         raise reader.failure
+
+
+def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
+    """container.demux, which may end with an IndexError, after all that it has to say, where a stream begins
+    in the middle of the file."""
+    with suppress(IndexError):
+        yield from container.demux(*streams)
 
 
 def decoded(packet: Packet[Stream], errors: list[str]) -> list[Any]:
@@ -327,7 +333,7 @@ def _survey(
     packets = 0
     try:
         container.seek(0)
-        for packet in container.demux(stream):
+        for packet in _packets(container, (stream,)):
             if packet.size:
                 packets += 1
                 if packets > reader.limits.frames:
@@ -353,7 +359,7 @@ def _last_pts(container: InputContainer, stream: VideoStream, reader: RangeReade
     last = origin
     try:
         container.seek(origin + max(0, claimed), stream=stream)
-        for packet in container.demux(stream):
+        for packet in _packets(container, (stream,)):
             if packet.pts is not None:
                 last = max(last, packet.pts)
     except (av.FFmpegError, ValueError):
