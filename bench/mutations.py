@@ -272,6 +272,8 @@ def bombs() -> dict[str, Callable[[], bytes]]:
         "mjpeg that turns to 65500 x 65500.avi": lambda: _jpeg_sized(mjpeg(), 65500, 65500, 4),
         "h264 that claims 65535 x 65535.mp4": lambda: _patched(make_clip(10), b"avc1", 28, ">I", 0xFFFFFFFF),
         "two hundred streams.mkv": lambda: _many_streams(200),
+        "sixty streams that begin in the middle.ts": lambda: _joined(60, "0x300") + _transport(),
+        "picture that turns to sound.ts": lambda: _joined(1, "0x100"),
         "a thousand pictures a second.mkv": lambda: make_clip(
             3000, container="matroska", options=EXACT, time_base=Fraction(1, 1000), pts=range(3000)
         ),
@@ -324,13 +326,28 @@ def _jpeg_sized(data: bytes, width: int, height: int, first: int = 0) -> bytes:
     return head.join([parts[0], *sized])
 
 
-def _many_streams(count: int) -> bytes:
+@lru_cache(maxsize=1)
+def _transport() -> bytes:
+    return make_clip(100, container="mpegts")
+
+
+def _joined(streams: int, first_pid: str) -> bytes:
+    """A picture, and streams of sound that a look at the beginning and the end does not find: between them
+    lie packets that say nothing."""
+    padding = (b"\x47\x1f\xff\x10" + b"\xff" * 184) * 32_000
+    sound = _many_streams(streams, "mpegts", "mp2", {"mpegts_start_pid": first_pid})
+    return _transport() + padding + sound + padding
+
+
+def _many_streams(
+    count: int, container: str = "matroska", codec: str = "pcm_s16le", options: dict[str, str] = EXACT
+) -> bytes:
     out = io.BytesIO()
-    with av.open(out, "w", format="matroska", options=EXACT) as muxer:
-        for stream in [muxer.add_stream("pcm_s16le", rate=8000, layout="mono") for _ in range(count)]:
-            packet = Packet(bytes(160))
+    with av.open(out, "w", format=container, options=options) as muxer:
+        for stream in [muxer.add_stream(codec, rate=48_000, layout="mono") for _ in range(count)]:
+            packet = Packet(bytes(192))
             packet.stream, packet.pts, packet.dts = stream, 0, 0
-            packet.time_base = Fraction(1, 8000)
+            packet.time_base = Fraction(1, 48_000)
             muxer.mux(packet)
     return out.getvalue()
 

@@ -269,7 +269,9 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
         )
         if frames > limits.rate * max(Fraction(1), planned / rate):
             raise FrameRateTooHigh(f"The video has more than {limits.rate} pictures a second.")
-        audio = next((s for s in container.streams.audio if s.rate and _allowed(s, limits)), None)
+        # By class: where a transport stream gave its number to another one, what it calls itself has changed.
+        sounds = [s for s in container.streams if isinstance(s, AudioStream)]
+        audio = next((s for s in sounds if s.rate and _allowed(s, limits)), None)
         info = VideoInfo(
             container=container.format.name,
             codec=stream.codec_context.name,
