@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from bisect import bisect_left, bisect_right
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -11,23 +12,33 @@ from shared.limits import MediaLimits
 
 
 class RangeReader(io.RawIOBase):
-    """`length_bytes` bytes behind fetch(offset, length), read in whole blocks, the last few kept:
-    a demuxer hops back and forth between its index and the samples.
+    """`length_bytes` bytes behind fetch(offset, length), fetched in pieces, the last few kept: a demuxer
+    hops back and forth between its index and the samples.
+
+    A piece is half as long as what was read before it without a gap, within bounds: so reading on and on
+    takes few requests, and who stops after a while has fetched little in vain.
 
     `bytes_read` counts what was fetched. A failure is kept in `failure`: libav turns an exception
     in a read into an end of file, which would pass a lost connection off as a short video, so
     whoever decodes must look at it.
     """
 
-    block_bytes = 1 << 20
-    blocks_kept = 24
+    least_bytes = 128 << 10
+    most_bytes = 1 << 20
+    kept_bytes = 24 << 20
 
     def __init__(self, fetch: Callable[[int, int], bytes], length_bytes: int) -> None:
         """fetch returns exactly the bytes [offset, offset + length), or raises MatchcutError."""
         self._fetch = fetch
         self._length_bytes = length_bytes
         self._position = 0
-        self._blocks: OrderedDict[int, bytes] = OrderedDict()
+        self._pieces: OrderedDict[int, bytes] = OrderedDict()
+        """Offset -> bytes; what was used last comes last. They do not overlap."""
+        self._offsets: list[int] = []
+        """Of the pieces, ascending."""
+        self._runs: dict[int, int] = {}
+        """Offset of a piece -> how many bytes were read without a gap, to its end."""
+        self._held_bytes = 0
         self.bytes_read = 0
         self.failure: MatchcutError | None = None
         self.limits = MediaLimits.default()
@@ -48,30 +59,49 @@ class RangeReader(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes: fewer at the end of a block, none only at the end."""
+        """Up to `size` bytes: fewer at the end of a piece, none only at the end."""
         if self._position >= self._length_bytes:
             return b""
-        number, start = divmod(self._position, self.block_bytes)
-        block = self._block(number)
-        data = block[start:] if size < 0 else block[start : start + size]
+        offset, piece = self._piece(self._position)
+        start = self._position - offset
+        data = piece[start:] if size < 0 else piece[start : start + size]
         self._position += len(data)
         return data
 
-    def _block(self, number: int) -> bytes:
-        if number in self._blocks:
-            self._blocks.move_to_end(number)
-            return self._blocks[number]
-        offset = number * self.block_bytes
-        wanted = min(self.block_bytes, self._length_bytes - offset)
+    def _piece(self, position: int) -> tuple[int, bytes]:
+        """The piece that holds a byte, and where it lies."""
+        place = bisect_right(self._offsets, position)
+        run = 0
+        if place:
+            offset = self._offsets[place - 1]
+            piece = self._pieces[offset]
+            if position < offset + len(piece):
+                self._pieces.move_to_end(offset)
+                return offset, piece
+            if position == offset + len(piece):
+                run = self._runs[offset]
+        end = self._offsets[place] if place < len(self._offsets) else self._length_bytes
+        wanted = min(max(self.least_bytes, run // 2), self.most_bytes, end - position)
+        piece = self._fetched(position, wanted)
+        self._pieces[position], self._runs[position] = piece, run + wanted
+        self._offsets.insert(place, position)
+        self._held_bytes += wanted
+        while self._held_bytes > self.kept_bytes:
+            self._forget()
+        return position, piece
+
+    def _fetched(self, offset: int, wanted: int) -> bytes:
         try:
-            block = self._fetch(offset, wanted)
-            if len(block) != wanted:
+            piece = self._fetch(offset, wanted)
+            if len(piece) != wanted:
                 raise StorageUnavailable("The video came back shorter than storage says it is.")
         except MatchcutError as failure:
             self.failure = failure
             raise
-        self.bytes_read += len(block)
-        self._blocks[number] = block
-        if len(self._blocks) > self.blocks_kept:
-            self._blocks.popitem(last=False)
-        return block
+        self.bytes_read += wanted
+        return piece
+
+    def _forget(self) -> None:
+        offset, piece = self._pieces.popitem(last=False)
+        del self._runs[offset], self._offsets[bisect_left(self._offsets, offset)]
+        self._held_bytes -= len(piece)

@@ -33,7 +33,7 @@ def broken_reader(data: bytes) -> RangeReader:
         return data[offset : offset + length]
 
     broken = RangeReader(fetch, len(data))
-    broken.block_bytes = 1024
+    broken.least_bytes = broken.most_bytes = 1024
     return broken
 
 
