@@ -86,8 +86,9 @@ def _nominal_rate(stream: VideoStream, highest: int) -> Fraction:
 
 def timeline_frame(pts: int, origin_pts: int, time_base: Fraction, rate: Fraction) -> int:
     """floor((pts - origin) * time_base * rate + 1/2): rounding half up, in integers."""
-    exact = (pts - origin_pts) * time_base * rate
-    return (2 * exact.numerator + exact.denominator) // (2 * exact.denominator)
+    above = (pts - origin_pts) * time_base.numerator * rate.numerator
+    below = time_base.denominator * rate.denominator
+    return (2 * above + below) // (2 * below)
 
 
 @contextmanager
