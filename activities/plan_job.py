@@ -19,6 +19,7 @@ def plan_job(task: Any) -> dict[str, Any]:
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
         plan = run_plan(settings, store, job)
-        return {"units": len(plan.units), "media_s": float(plan.video.planned_frames / plan.video.rate)}
+        media_s = float(plan.video.planned_frames / plan.video.rate)
+        return {"units": len(plan.units), "later": int(plan.gathers), "media_s": media_s}
 
     return outcome(work, job=job)

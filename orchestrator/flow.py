@@ -1,7 +1,7 @@
 """The orchestration as pure generators: plan -> score -> look -> score -> cut.
 
-Two fan-outs: a cascade sweeps, and then looks at what the sweep proposed; an exhaustive job has the
-first only.
+Two fan-outs: a cascade sweeps, and then looks at what the sweep proposed; an exhaustive job scores its
+segments, and then the sound that they gathered.
 
 Replayed many times, so: no clock, no environment, no random numbers, no I/O. Only references
 cross into history. Fan-outs are fixed waves of task_all; above names.MAX_FAN_OUT units they go
@@ -84,7 +84,8 @@ def _run(context: DurableOrchestrationContext) -> Flow:
         return (yield from _fail(context, job, plan["error"]))
 
     first = plan["units"]
-    status = _status(context, plan, first)
+    # A second fan-out of known size counts from the beginning, so that progress does not fall back.
+    status = _status(context, plan, first + plan.get("later", 0))
     context.set_custom_status({"state": State.SCORING.value, **status})
     few = bool((context.get_input() or {}).get("batch"))
     failed = yield from _score(context, job, 0, first, few)

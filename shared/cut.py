@@ -233,8 +233,9 @@ def _gaps(
 
 
 def _timing(plan: Plan, look: Look, summaries: Mapping[int, UnitSummary]) -> Timing:
-    first = [summary for summary in summaries.values() if summary.unit < len(plan.units)]
-    second = [summary for summary in summaries.values() if summary.unit >= len(plan.units)]
+    first_end = len(plan.units) if plan.cascade else len(plan.units) + len(look.units)
+    first = [summary for summary in summaries.values() if summary.unit < first_end]
+    second = [summary for summary in summaries.values() if summary.unit >= first_end]
     return Timing(
         stages={
             "plan": _sum([plan.spent, look.spent]),

@@ -81,6 +81,15 @@ def summary_path(job: str, unit: int) -> str:
     return f"{summaries_path(job)}{unit:05d}.json"
 
 
+def packets_folder(job: str) -> str:
+    return f"{JOBS}/{job}/packets/"
+
+
+def packets_path(job: str, unit: int) -> str:
+    """The sound's packets of a segment, from when it was scored until the job ends."""
+    return f"{packets_folder(job)}{unit:05d}.npz"
+
+
 def file_path(job: str, name: str) -> str:
     return f"{JOBS}/{job}/out/{name}"
 

@@ -12,6 +12,8 @@ import av
 import numpy as np
 import numpy.typing as npt
 from av.container import InputContainer
+from av.packet import Packet
+from av.stream import Stream
 from av.video.frame import PictureType, VideoFrame
 from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
@@ -19,6 +21,7 @@ from av.video.stream import VideoStream
 from shared.contracts import VideoInfo
 from shared.errors import TooManyFrames
 from shared.media import decoded, demux, frame_number, open_container, pts_of
+from shared.packets import Gather
 from shared.ranges import RangeReader
 
 Pixels = npt.NDArray[np.uint8]
@@ -94,15 +97,20 @@ class Pictures:
     info: VideoInfo
     first_needed: int
     """Decoding begins at or before the picture on screen at this timeline frame."""
+    end_needed: int | None = None
+    """Decoding ends with the first picture with this number or a higher one; None: with the stream."""
+    gather: Gather | None = None
+    """Gets the sound's packets on the way, and those that come after the last picture that is needed."""
     errors: list[str] = field(default_factory=list)
     ended: bool = False
     """True once the stream has been decoded to its end."""
     _key_pts: set[int] = field(default_factory=set)
     """Times of packets that the container calls key, and whose frames have not come yet."""
+    _packets: Iterator[Packet[Stream]] = field(default_factory=lambda: iter(()))
 
     def __iter__(self) -> Iterator[Picture]:
-        """Pictures with ascending timeline frames, from one at or before first_needed to the
-        end of the stream; the caller stops when it has enough.
+        """Pictures with ascending timeline frames, from one at or before first_needed to end_needed;
+        the caller may stop before, and gathers less then.
 
         A frame whose time leaps ahead of its followers, or steps back, is passed over and counted
         as an error: of two that contradict each other the one that fits what came before is kept.
@@ -121,10 +129,25 @@ class Pictures:
                 elif held is not None:
                     last = held.frame
                     yield held
+                    if self.end_needed is not None and last >= self.end_needed:
+                        self._gather_on()
+                        return
                 held = Picture(number, self._is_key(source), source, self.info)
             if held is not None:
                 yield held
             self.ended = True
+
+    def _gather_on(self) -> None:
+        if self.gather is None or self.gather.done:
+            return
+        found = len(self.errors)
+        for packet in self._packets:
+            if packet.stream.index == self.info.audio_stream:
+                self.gather.take(packet)
+            self.gather.read_on(packet.size)
+            if self.gather.done:
+                break
+        del self.errors[found:]  # they belong to a place that was not needed
 
     def _is_key(self, source: VideoFrame) -> bool:
         told = source.pts in self._key_pts
@@ -135,7 +158,17 @@ class Pictures:
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         self._key_pts.clear()
-        for packet in demux(container, (stream,), self.reader, self.errors):
+        streams: list[Stream] = [stream]
+        if self.gather is not None:
+            self.gather.restart()
+            if sound := self.gather.stream_of(container):
+                streams.append(sound)
+        self._packets = demux(container, streams, self.reader, self.errors)
+        for packet in self._packets:
+            if packet.stream.index != stream.index:
+                assert self.gather is not None
+                self.gather.take(packet)
+                continue
             if packet.is_keyframe and packet.pts is not None:
                 self._key_pts.add(packet.pts)
             yield from decoded(packet, self.errors)

@@ -7,7 +7,7 @@ summary; the others go on.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
@@ -15,11 +15,12 @@ from shared import names
 from shared.catalogue import Catalogue
 from shared.contracts import ModelRef, Plan, SpanFacts, Unit, UnitSummary, VideoInfo, fraction_text
 from shared.errors import Cancelled, ModelRefused, VideoTooLong
+from shared.packets import Gather, Joined, Part, part_of_npz, sound_of
 from shared.pictures import Picture, Pictures
 from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, Model, PictureScorer, load_model, score_head
 from shared.settings import Settings
-from shared.sound import sound
+from shared.sound import Samples, sound
 from shared.steps import Meter, find_look, load_plan, load_request, open_video
 from shared.storage import BlobStore
 from shared.sweep import Sweep
@@ -54,6 +55,8 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
     facts = known or work.decode(sorted(decoded))
     for head, source in heads.items():
         work.read(head, source, kept)
+    if work.part is not None:  # before the scores, so that a unit that died in between decodes again
+        _keep_part(store, job, index, work.part)
     for name, track in work.tracks.items():
         store.put(names.score_path(keys[name]), to_npz(track), _BINARY)
     for name, track in work.embeddings.items():
@@ -74,6 +77,13 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
 
 
 _BINARY = "application/octet-stream"
+
+
+def _keep_part(store: BlobStore, job: str, index: int, part: Part) -> None:
+    path = names.packets_path(job, index)
+    store.put(path, part.to_npz(), _BINARY)
+    if store.exists(names.end_path(job)):  # it ended meanwhile, and cleared up before we wrote
+        store.delete(path)
 
 
 def _score_key(plan: Plan, unit: Unit, model: str) -> str:
@@ -117,10 +127,14 @@ class _Work:
     refused: dict[str, str] = field(default_factory=dict)
     """Model name -> why."""
     reader: RangeReader | None = None
+    part: Part | None = None
+    """What a segment gathered of the sound."""
+    packet_bytes: int = 0
+    """Of gathered packets that were read back."""
 
     @property
     def bytes_read(self) -> int:
-        return self.reader.bytes_read if self.reader else 0
+        return self.packet_bytes + (self.reader.bytes_read if self.reader else 0)
 
     def decode(self, names_: list[str]) -> SpanFacts:
         """Feed these models, none of them a head."""
@@ -167,7 +181,8 @@ class _Work:
         ends = [unit.end_frame, *(scorer.end_needed for scorer in scorers.values())]
         needed = [end for end in ends if end is not None]
         end_needed = max(needed) if len(needed) == len(ends) else None
-        pictures = Pictures(reader, video, first_needed)
+        gather = Gather(video, unit.start_frame, unit.end_frame) if self.plan.gathers else None
+        pictures = Pictures(reader, video, first_needed, end_needed, gather)
         frames, last_in_core, last = 0, None, None
         for count, picture in enumerate(pictures):
             if count % _LOOK_FOR_CANCEL_PICTURES == 0:
@@ -178,31 +193,25 @@ class _Work:
                 frames += 1
                 last_in_core = last
             self._push(scorers, picture)
-            if end_needed is not None and last >= end_needed:
-                break
+        self.part = gather.part() if gather else None
         self._finish(scorers, last if pictures.ended else None)
         return SpanFacts(frames=frames, last_frame=last_in_core, decode_errors=len(pictures.errors))
 
     def _listen(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
-        """The whole sound, in a pass of its own for each model."""
-        video, heard = self.plan.video, None
+        """The whole sound, once for each model: from what the segments gathered, or where that is not the
+        whole for certain, in a pass of its own through the file."""
+        video, limit_s, heard = self.plan.video, self.settings.max_video_s, None
         errors: list[str] = []
         for name, model in models.items():
             rate_hz = int(model.grid(video.rate).rate)
-            scorer, samples = AudioScorer(model), 0
-            errors = []
-            limit_s = self.settings.max_video_s
-            chunks = sound(reader, video, rate_hz, limit_s, errors)
-            try:
-                for count, chunk in enumerate(chunks):
-                    if count % _LOOK_FOR_CANCEL_CHUNKS == 0:
-                        self._stop_if_cancelled()
-                    samples += len(chunk)
-                    scorer.push(chunk)
-            except ModelRefused as failure:
-                self.refused[name] = failure.message
-            self._finish({name: scorer}, None)
-            heard = Fraction(samples, rate_hz)
+            joined, errors = Joined(self._parts()), []
+            if self._all_gathered():
+                heard = self._hear(name, model, sound_of(joined, reader, video, rate_hz, limit_s, errors))
+            else:
+                joined.broken = True
+            if joined.broken and name not in self.refused:
+                errors = []
+                heard = self._hear(name, model, sound(reader, video, rate_hz, limit_s, errors))
         return SpanFacts(
             frames=0,
             last_frame=None,
@@ -210,6 +219,33 @@ class _Work:
             heard_frame=self._heard_frame(heard),
             sound_errors=len(errors),
         )
+
+    def _hear(self, name: str, model: Model, chunks: Iterator[Samples]) -> Fraction:
+        """How many seconds were heard."""
+        scorer, samples = AudioScorer(model), 0
+        try:
+            for count, chunk in enumerate(chunks):
+                if count % _LOOK_FOR_CANCEL_CHUNKS == 0:
+                    self._stop_if_cancelled()
+                samples += len(chunk)
+                scorer.push(chunk)
+        except ModelRefused as failure:
+            self.refused[name] = failure.message
+        self._finish({name: scorer}, None)
+        return Fraction(samples, int(model.grid(self.plan.video.rate).rate))
+
+    def _all_gathered(self) -> bool:
+        """A look at the names: it spares most of the attempts that would break."""
+        if not self.plan.gathers:
+            return False
+        there = sum(1 for _ in self.store.list(names.packets_folder(self.plan.job)))
+        return there == len(self.plan.units)
+
+    def _parts(self) -> Iterator[Part | None]:
+        for unit in self.plan.units:
+            data = self.store.find(names.packets_path(self.plan.job, unit.index))
+            self.packet_bytes += len(data or b"")
+            yield part_of_npz(data) if data else None
 
     def _sweep(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
         """The whole sound and every key frame, in one pass."""

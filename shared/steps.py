@@ -166,19 +166,23 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         lasts_s = float(info.planned_frames / info.rate)
         raise VideoTooLong(f"The video lasts {lasts_s:.0f} s; the limit is {settings.max_video_s} s.")
     # Without time stamps that hold there is no seeking, so nothing is looked at but everything.
-    cascade = choice.cascade and info.numbering == "pts"
+    seeks = info.numbering == "pts"
+    cascade = choice.cascade and seeks
+    gathers = seeks and not cascade and info.audio_stream is not None and bool(choice.of(sound=True))
     if cascade:
         hears = None if info.audio_stream is not None else False
         swept = choice.of(swept=True, sound=hears)
         units = [Unit(index=0, kind="sweep", start_frame=0, end_frame=None, models=swept)]
     else:
-        units = _exhaustive(settings, stored.request, info, choice, found_video.key_frames)
+        keys = found_video.key_frames
+        units = _exhaustive(settings, stored.request, info, choice, keys, sound=not gathers)
     plan = Plan(
         job=job,
         video=info,
         profile=stored.request.profile,
         models=tuple(manifest.ref for manifest in choice.models.values()),
         cascade=cascade,
+        gathers=gathers,
         sound=choice.of(sound=True),
         sources={name: manifest.source for name, manifest in choice.models.items() if manifest.source},
         units=tuple(units),
@@ -200,11 +204,13 @@ def _exhaustive(
     choice: Choice,
     key_frames: Sequence[int],
     first: int = 0,
+    sound: bool = True,
 ) -> list[Unit]:
-    """Everything: the sound first, since it is the longest unit, then the segments of the picture."""
+    """Everything: the sound, if asked for, first, since it is the longest unit; then the segments of the
+    picture."""
     kinds: list[tuple[Literal["audio", "video"], int, int | None, tuple[str, ...]]] = []
-    if info.audio_stream is not None and (sound := choice.of(sound=True)):
-        kinds.append(("audio", 0, None, sound))
+    if sound and info.audio_stream is not None and (hearing := choice.of(sound=True)):
+        kinds.append(("audio", 0, None, hearing))
     # Without time stamps that hold there is no seeking: one segment, counted from the beginning.
     spans: Sequence[tuple[int, int | None]] = [(0, None)]
     if info.numbering == "pts":
@@ -225,7 +231,7 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
     """Plan the second fan-out and write look.json; `failed` are the units of the first that were given up.
 
     After a sweep: the spans that it proposes, and those of the audit. A sweep that failed costs the
-    cascade, not the job: all is scored then. An exhaustive job has no second fan-out.
+    cascade, not the job: all is scored then. After segments that gathered the sound: the sound.
     Raises what storage says.
     """
     if found := find_look(store, job):
@@ -260,6 +266,9 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
         ]
     elif plan.cascade and not cascade:
         units += _exhaustive(settings, stored.request, info, choice, (), len(plan.units))
+    elif plan.gathers:
+        index = len(plan.units)
+        units.append(Unit(index=index, kind="audio", start_frame=0, end_frame=None, models=plan.sound))
     look = Look(
         job=job,
         cascade=cascade,
@@ -284,13 +293,13 @@ def close_job(
     error: ErrorBody | None = None,
     files: Sequence[str] = (),
 ) -> EndRecord:
-    """Write the job's last word, once, and forget its secret. A second call changes nothing."""
+    """Write the job's last word, once; forget its secret and its packets. A second call changes nothing."""
     stored = load_request(store, job)
     total, media_s = 0, 0.0
     if plan := store.find(names.plan_path(job)):
         planned = Plan.model_validate_json(plan)
         look = find_look(store, job)
-        total = len(planned.units) + (len(look.units) if look else 0)
+        total = len(planned.units) + (len(look.units) if look else planned.gathers)
         media_s = float(planned.video.planned_frames / planned.video.rate)
     end = EndRecord(
         job=stored.job,
@@ -304,6 +313,8 @@ def close_job(
     if not store.put_new(names.end_path(job), end.model_dump_json().encode()):
         end = EndRecord.model_validate_json(store.get(names.end_path(job)))
     store.delete(names.secret_path(job, stored.fingerprint))
+    for path in store.list(names.packets_folder(job)):
+        store.delete(path)
     settle(store, stored, end)
     return end
 

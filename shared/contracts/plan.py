@@ -105,6 +105,8 @@ class Plan(Contract):
     models: tuple[ModelRef, ...]
     cascade: bool = False
     """Whether the units are a sweep, after which only spans are looked at."""
+    gathers: bool = False
+    """Whether the segments keep the sound's packets on their way, for a unit of the second fan-out."""
     sound: tuple[Name, ...]
     """Models that hear."""
     sources: dict[Name, Name]
@@ -116,7 +118,8 @@ class Plan(Contract):
 
 class Look(Contract):
     """look.json: the second fan-out. In a cascade the spans to look at, in order; where the sweep failed,
-    everything; of an exhaustive job, nothing. `units` continue the plan's numbers."""
+    everything; of an exhaustive job, the sound that its segments gathered. `units` continue the plan's
+    numbers."""
 
     schema_version: Literal[1] = 1
     job: str

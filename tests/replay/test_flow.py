@@ -18,8 +18,9 @@ JOB = "m-0123"
 class Service:
     """Answers as the activities would; `trouble` decides what happens to a unit's n-th try."""
 
-    def __init__(self, units: int, trouble: Any = None, looks: int = 0) -> None:
+    def __init__(self, units: int, trouble: Any = None, looks: int = 0, later: int = 0) -> None:
         self.units = units
+        self.later = later
         self.looks = looks
         self.trouble = trouble or (lambda unit, attempt: None)
         self.tries: Counter[int] = Counter()
@@ -29,7 +30,7 @@ class Service:
 
     def __call__(self, activity: str, task: Any) -> Any:
         if activity == names.PLAN_JOB:
-            return {"ok": True, "job": JOB, "units": self.units, "media_s": 60.0}
+            return {"ok": True, "job": JOB, "units": self.units, "later": self.later, "media_s": 60.0}
         if activity == names.PLAN_LOOK:
             self.swept.append(task["failed"])
             return {"ok": True, "job": JOB, "units": self.looks}
@@ -162,6 +163,14 @@ def test_what_is_found_in_the_first_fan_out_is_scored_in_a_second(
     assert blocks == len(set(replay.subs))
     totals = [status["total"] for status in replay.custom if status["state"] == "Scoring"]
     assert totals == [units, units + looks]
+
+
+def test_a_second_fan_out_that_is_planned_from_the_beginning_counts_from_the_beginning() -> None:
+    service = Service(5, looks=1, later=1)
+    replay, output = run(service)
+    assert output == {"state": "Completed"}
+    assert dict.fromkeys(range(6), 1) == dict(service.tries)
+    assert [status["total"] for status in replay.custom if "total" in status] == [6, 6, 6, 6]
 
 
 def test_failures_of_both_fan_outs_reach_the_cut_and_those_of_the_first_the_look() -> None:
