@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import multiprocessing
 import os
@@ -85,7 +86,7 @@ def _app() -> Any:
 def _activity(name: str, task: Any) -> Any:
     from infra.local.worker import run
 
-    kind, *values = run(_app(), (name, json.dumps(task), "corpus"))
+    kind, *values = run(_app(), (name, json.dumps(task), "corpus"), "", asyncio.Runner())
     if kind != "result":
         raise RuntimeError(values[0])
     return json.loads(values[0])

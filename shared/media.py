@@ -112,6 +112,7 @@ def open_container(reader: RangeReader) -> Iterator[InputContainer]:
         if isinstance(failure, MemoryError):
             raise _needs_memory() from None
         raise NotAVideo("The blob is none of the container formats this service reads.") from None
+    reader.keep_header()
     with container:
         if len(container.streams) > limits.streams:
             raise TooManyStreams(f"The file has more than {limits.streams} streams.")

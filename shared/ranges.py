@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left, bisect_right, insort
 from collections import OrderedDict
 from collections.abc import Callable
 
@@ -26,9 +26,20 @@ class RangeReader(io.RawIOBase):
     least_bytes = 128 << 10
     most_bytes = 1 << 20
     kept_bytes = 24 << 20
+    header_bytes = 12 << 20
+    """A larger header is not kept for the next reader; nor one of a quarter of the file or more."""
 
-    def __init__(self, fetch: Callable[[int, int], bytes], length_bytes: int) -> None:
-        """fetch returns exactly the bytes [offset, offset + length), or raises MatchcutError."""
+    def __init__(
+        self,
+        fetch: Callable[[int, int], bytes],
+        length_bytes: int,
+        header: dict[int, bytes] | None = None,
+    ) -> None:
+        """fetch returns exactly the bytes [offset, offset + length), or raises MatchcutError.
+
+        `header`: shared by readers of the same version of the same file; the first of them that was
+        opened fills it (keep_header), and the others do not fetch these pieces again.
+        """
         self._fetch = fetch
         self._length_bytes = length_bytes
         self._position = 0
@@ -39,10 +50,18 @@ class RangeReader(io.RawIOBase):
         self._runs: dict[int, int] = {}
         """Offset of a piece -> how many bytes were read without a gap, to its end."""
         self._held_bytes = 0
+        self._header = {} if header is None else header
         self.bytes_read = 0
         self.failure: MatchcutError | None = None
         self.limits = MediaLimits.default()
         """Whoever decodes these bytes keeps to them."""
+        for offset, piece in sorted(self._header.items()):
+            self._hold(offset, piece, len(piece))
+
+    def keep_header(self) -> None:
+        """What was fetched until now, the index mostly, is what every reader of this file begins with."""
+        if not self._header and self._held_bytes < min(self.header_bytes, self._length_bytes // 4):
+            self._header.update(self._pieces)
 
     def readable(self) -> bool:
         return True
@@ -83,12 +102,15 @@ class RangeReader(io.RawIOBase):
         end = self._offsets[place] if place < len(self._offsets) else self._length_bytes
         wanted = min(max(self.least_bytes, run // 2), self.most_bytes, end - position)
         piece = self._fetched(position, wanted)
-        self._pieces[position], self._runs[position] = piece, run + wanted
-        self._offsets.insert(place, position)
-        self._held_bytes += wanted
+        self._hold(position, piece, run + wanted)
+        return position, piece
+
+    def _hold(self, offset: int, piece: bytes, run: int) -> None:
+        self._pieces[offset], self._runs[offset] = piece, run
+        insort(self._offsets, offset)
+        self._held_bytes += len(piece)
         while self._held_bytes > self.kept_bytes:
             self._forget()
-        return position, piece
 
     def _fetched(self, offset: int, wanted: int) -> bytes:
         try:

@@ -10,6 +10,7 @@ import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from math import ceil
 from typing import Literal
@@ -107,9 +108,17 @@ def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> R
     sas = find_secret(store, stored)
     source = parse_source(stored.request.video, settings)
     facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
-    reader = read_ranges(open_source(source, sas, settings), facts)
+    header = _header(stored.run, stored.etag, stored.length_bytes)
+    reader = read_ranges(open_source(source, sas, settings), facts, header)
     reader.limits = MediaLimits.of(settings)
     return reader
+
+
+@lru_cache(maxsize=1)
+def _header(run: str, etag: str, length_bytes: int) -> dict[int, bytes]:
+    """The container's index of the run that this process works on: of a long video some megabytes, which
+    each unit needs. By run, since who may not read a video must not find it in memory either."""
+    return {}
 
 
 # ---------------------------------------------------------------- what runs

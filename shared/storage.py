@@ -356,8 +356,8 @@ def look_up(client: BlobClient) -> BlobFacts:
     return BlobFacts(etag=str(properties.etag).strip('"'), length_bytes=int(properties.size))
 
 
-def read_ranges(client: BlobClient, facts: BlobFacts) -> RangeReader:
-    """The blob as a seekable file, at the version that `facts` names.
+def read_ranges(client: BlobClient, facts: BlobFacts, header: dict[int, bytes] | None = None) -> RangeReader:
+    """The blob as a seekable file, at the version that `facts` names; `header`: see RangeReader.
 
     Reads raise VideoChanged once the blob was replaced, BlobAccessDenied once the SAS expired.
     """
@@ -372,4 +372,4 @@ def read_ranges(client: BlobClient, facts: BlobFacts) -> RangeReader:
                 match_condition=MatchConditions.IfNotModified,
             ).readall()
 
-    return RangeReader(fetch, facts.length_bytes)
+    return RangeReader(fetch, facts.length_bytes, header)

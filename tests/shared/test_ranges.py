@@ -99,6 +99,33 @@ def test_no_more_is_kept_than_allowed() -> None:
     assert reader.bytes_read == len(DATA) + 100
 
 
+def test_the_next_reader_of_a_file_does_not_fetch_its_header_again() -> None:
+    source, header = Source(DATA), dict[int, bytes]()
+    for offsets in ([0, 49_000], [20_000], [30_000]):
+        reader = RangeReader(source, len(DATA), header)
+        reader.least_bytes, reader.most_bytes = 100, 1000
+        for offset in (0, 49_000):  # an index before the frames, and one behind them
+            reader.seek(offset)
+            assert read_fully(reader, 300) == DATA[offset : offset + 300]
+        reader.keep_header()
+        for offset in offsets:
+            reader.seek(offset)
+            assert read_fully(reader, 700) == DATA[offset : offset + 700]
+    fetched = [offset for offset, _ in source.fetched]
+    assert sorted(set(fetched)) == sorted(fetched)
+    assert all(offset < 300 or offset >= 49_000 for offset in header)
+
+
+@pytest.mark.parametrize("length", [1000, 30_000])
+def test_a_header_that_is_most_of_the_file_or_large_is_not_kept(length: int) -> None:
+    header: dict[int, bytes] = {}
+    reader = RangeReader(Source(DATA), length, header)
+    reader.header_bytes = 5000
+    read_fully(reader, 6000)
+    reader.keep_header()
+    assert header == {}
+
+
 def test_a_failure_is_kept_since_libav_would_take_it_for_the_end() -> None:
     def fetch(offset: int, length: int) -> bytes:
         raise StorageUnavailable("Storage answered 503.")
