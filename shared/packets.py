@@ -202,13 +202,13 @@ class Gather:
         """The next packet of the sound. Times that do not rise cannot be cut, so a part ends there."""
         if self.done:
             if self._follower == "":  # what passed for the end was none
-                self._give_up()
+                self.give_up()
             return
         pts, whole = packet.pts, self._start_pts is None and self._end_pts is None
         if pts is None and not packet.size:
             self._finish("")
         elif not packet.size or (not whole and (pts is None or not self._rises(pts))):
-            self._give_up()
+            self.give_up()
         elif pts is not None and self._start_pts is not None and pts < self._start_pts:
             pass
         elif pts is not None and self._end_pts is not None and pts >= self._end_pts:
@@ -217,14 +217,14 @@ class Gather:
             self._packets.append(packet)
             self._held_bytes += packet.size
             if self._held_bytes > MOST_BYTES:
-                self._give_up()
+                self.give_up()
         self._last_pts = pts
 
     def read_on(self, size_bytes: int) -> None:
         """So many bytes went by after the last picture that was needed: give up when they are too many."""
         self._read_on_bytes += size_bytes
         if self._read_on_bytes > _GATHER_ON_BYTES:
-            self._give_up()
+            self.give_up()
 
     def part(self) -> Part | None:
         """None where the core's packets were not all seen."""
@@ -239,7 +239,8 @@ class Gather:
     def _finish(self, follower: str) -> None:
         self.done, self._follower = True, follower
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """Gather nothing: the sound is then read in a pass of its own."""
         self.done, self._follower = True, None
         self._packets = []
 

@@ -19,7 +19,7 @@ from av.video.reformatter import Interpolation
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
-from shared.errors import TooManyFrames
+from shared.errors import MatchcutError, TooManyFrames
 from shared.media import decoded, demux, frame_number, open_container, pts_of
 from shared.packets import Gather
 from shared.ranges import RangeReader
@@ -141,12 +141,15 @@ class Pictures:
         if self.gather is None or self.gather.done:
             return
         found = len(self.errors)
-        for packet in self._packets:
-            if packet.stream.index == self.info.audio_stream:
-                self.gather.take(packet)
-            self.gather.read_on(packet.size)
-            if self.gather.done:
-                break
+        try:
+            for packet in self._packets:
+                if packet.stream.index == self.info.audio_stream:
+                    self.gather.take(packet)
+                self.gather.read_on(packet.size)
+                if self.gather.done:
+                    break
+        except MatchcutError:  # storage failed, and no picture needs it
+            self.gather.give_up()
         del self.errors[found:]  # they belong to a place that was not needed
 
     def _is_key(self, source: VideoFrame) -> bool:

@@ -204,12 +204,10 @@ class _Work:
         errors: list[str] = []
         for name, model in models.items():
             rate_hz = int(model.grid(video.rate).rate)
-            joined, errors = Joined(self._parts()), []
-            if self._all_gathered():
+            joined, errors = Joined(self._parts()) if self._all_gathered() else None, []
+            if joined:
                 heard = self._hear(name, model, sound_of(joined, reader, video, rate_hz, limit_s, errors))
-            else:
-                joined.broken = True
-            if joined.broken and name not in self.refused:
+            if not joined or (joined.broken and name not in self.refused):
                 errors = []
                 heard = self._hear(name, model, sound(reader, video, rate_hz, limit_s, errors))
         return SpanFacts(

@@ -17,6 +17,7 @@ from shared.errors import MatchcutError, StorageUnavailable
 from shared.media import open_container, probe
 from shared.packets import Gather, Joined, Part, part_of_npz, sound_of
 from shared.pictures import Pictures
+from shared.ranges import RangeReader
 from shared.sound import sound
 from tests.shared.clips import MEDIA, broken_reader, make_clip, reader
 from tests.shared.test_media import NTSC, info_of
@@ -182,6 +183,25 @@ def test_storage_that_fails_while_gathering_is_never_a_short_sound() -> None:
     gather = Gather(info, 0, None)
     with pytest.raises(StorageUnavailable):
         list(Pictures(broken_reader(data), info, 0, None, gather))
+    assert gather.part() is None
+
+
+def test_storage_that_fails_behind_the_last_picture_costs_the_sound_and_no_picture() -> None:
+    data = make_clip(2000, coder={"crf": "1"}, sound_from_s=Fraction(0), sound_s=Fraction(80))
+    info, healthy = info_of(data), True
+
+    def fetch(offset: int, length: int) -> bytes:
+        if not healthy:
+            raise StorageUnavailable("Storage answered 503.")
+        return data[offset : offset + length]
+
+    source, gather, frames = RangeReader(fetch, len(data)), Gather(info, 0, 50), []
+    source.least_bytes = source.most_bytes = source.kept_bytes = 1024
+    for picture in Pictures(source, info, 0, 50, gather):
+        frames.append(picture.frame)
+        healthy = picture.frame < 50
+    assert frames == list(range(51))
+    assert source.failure is not None
     assert gather.part() is None
 
 
