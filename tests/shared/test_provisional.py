@@ -26,23 +26,27 @@ def test_events_are_there_before_the_job_ends_and_become_those_of_the_result(
     url = bench.upload(match)
     stored = bench.request(url, segment_s=13, cut={"thresholds": {"highlight": 0.1}})
     run = stored.run
-    assert (0, True, ()) == (lambda e: (e.revision, e.provisional, e.events))(
-        events_so_far(bench.store, stored)
-    )
+    nothing = events_so_far(bench.store, stored)
+    assert (0, True, ()) == (nothing.revision, nothing.provisional, nothing.events)
     plan = run_plan(bench.settings, bench.store, run)
     seen = []
-    for unit in plan.units:
-        run_score(bench.settings, bench.store, run, unit.index)
-        seen.append(events_so_far(bench.store, stored, after=unit.index))
+
+    def score(unit: int) -> None:
+        run_score(bench.settings, bench.store, run, unit)
+        seen.append(events_so_far(bench.store, stored, after=unit))
+
+    for index in range(len(plan.units)):
+        score(index)
+    (sound,) = run_look(bench.settings, bench.store, run, ()).units
+    score(sound.index)
     assert [1, 2, 3, 4] == [page.revision for page in seen]
     assert all(page.provisional and page.changed for page in seen)
-    assert len(seen[0].events) > 0  # the sound alone
+    assert len(seen[-1].events) > 0  # with the sound, which comes last
     for page in seen:
         sure = [event.confidence for event in page.events]
         assert sorted(sure, reverse=True) == sure
     unchanged = events_so_far(bench.store, stored, after=4)
     assert (False, ()) == (unchanged.changed, unchanged.events)
-    run_look(bench.settings, bench.store, run, ())
     run_cut(bench.settings, bench.store, run, {})
     final = events_so_far(bench.store, stored, after=4)
     assert (False, 5, True) == (final.provisional, final.revision, final.changed)
