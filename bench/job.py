@@ -34,7 +34,6 @@ from shared.inference import find_models
 from shared.settings import ROOT
 from shared.tracks import Track, from_npz
 
-_POLL_S = 0.5
 _CALM_S = 0.5
 _VIDEOS = "bench"
 WORKER = "infra.local.worker"
@@ -176,7 +175,7 @@ class Service:
             if answer.status_code == 200:
                 status: dict[str, Any] = answer.json()
                 return status
-            time.sleep(_POLL_S)
+            time.sleep(float(answer.headers["Retry-After"]))  # as often as a caller is asked to
         raise JobFailed(f"{job} did not end within {limit_s:.0f} s")
 
     def _calm(self) -> None:
