@@ -7,6 +7,7 @@ summary; the others go on.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -28,8 +29,7 @@ from shared.tracks import Track, from_npz, to_npz
 
 PREPROCESSING = "2"
 """Raise it when decoding, resizing or the sample grid changes: old scores are not reused then."""
-_LOOK_FOR_CANCEL_PICTURES = 250
-_LOOK_FOR_CANCEL_CHUNKS = 10_000
+_LOOK_FOR_CANCEL_S = 1.0
 
 
 def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> UnitSummary:
@@ -127,6 +127,7 @@ class _Work:
     refused: dict[str, str] = field(default_factory=dict)
     """Model name -> why."""
     reader: RangeReader | None = None
+    _look_at: float = 0.0
     part: Part | None = None
     """What a segment gathered of the sound."""
     packet_bytes: int = 0
@@ -170,6 +171,12 @@ class _Work:
             return None
 
     def _stop_if_cancelled(self) -> None:
+        """Asked with every picture; looks once a second, so that a cancel never waits for longer than that
+        and one batch."""
+        now = time.monotonic()
+        if now < self._look_at:
+            return
+        self._look_at = now + _LOOK_FOR_CANCEL_S
         if self.store.exists(names.cancel_path(self.plan.job)):
             raise Cancelled("The job was cancelled.")
 
@@ -184,9 +191,8 @@ class _Work:
         gather = Gather(video, unit.start_frame, unit.end_frame) if self.plan.gathers else None
         pictures = Pictures(reader, video, first_needed, end_needed, gather)
         frames, last_in_core, last = 0, None, None
-        for count, picture in enumerate(pictures):
-            if count % _LOOK_FOR_CANCEL_PICTURES == 0:
-                self._stop_if_cancelled()
+        for picture in pictures:
+            self._stop_if_cancelled()
             last = picture.frame
             self._limit(last)
             if unit.start_frame <= last and (unit.end_frame is None or last < unit.end_frame):
@@ -222,9 +228,8 @@ class _Work:
         """How many seconds were heard."""
         scorer, samples = AudioScorer(model), 0
         try:
-            for count, chunk in enumerate(chunks):
-                if count % _LOOK_FOR_CANCEL_CHUNKS == 0:
-                    self._stop_if_cancelled()
+            for chunk in chunks:
+                self._stop_if_cancelled()
                 samples += len(chunk)
                 scorer.push(chunk)
         except ModelRefused as failure:
@@ -254,9 +259,8 @@ class _Work:
         samples = dict.fromkeys(rates_hz.values(), 0)
         sweep = Sweep(reader, video, set(rates_hz.values()), self.settings.max_video_s)
         frames = 0
-        for count, item in enumerate(sweep):
-            if count % _LOOK_FOR_CANCEL_PICTURES == 0:
-                self._stop_if_cancelled()
+        for item in sweep:
+            self._stop_if_cancelled()
             if isinstance(item, Picture):
                 frames += 1
                 self._limit(item.frame)
