@@ -146,7 +146,7 @@ class Runner:
     def run(self, case: Case) -> Ending:
         if case.name in self.endings:
             return self.endings[case.name]
-        blob = self._videos.get_blob_client(f"{len(case.name)}/{case.name}")
+        blob = self._videos.get_blob_client(f"{case.name}/{case.blob}")
         blob.upload_blob(case.make(), overwrite=True)
         ending = self._child(case, str(blob.url))
         with self._lock:

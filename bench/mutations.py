@@ -25,7 +25,7 @@ from shared.settings import ROOT
 from tests.shared.clips import MEDIA, make_clip
 
 SAMPLE = ROOT / ".run" / "corpus-sample.mp4"
-LARGEST_BASE_BYTES = 420_000
+LARGEST_BASE_BYTES = 900_000
 """Of the files that are mutated, so that hundreds of jobs last minutes."""
 CANARY = "http://127.0.0.1:{port}/canary"
 """An address that nothing may ask for."""
@@ -62,13 +62,14 @@ def cases(port: int, seed: int = 4) -> Iterator[Case]:
     bases = [path for path in files if 0 < path.stat().st_size <= LARGEST_BASE_BYTES]
     for kind, (count, mutate) in MUTATIONS.items():
         # Bases in an order of the kind's own, each once before any comes again.
-        order = random.Random(f"{seed} {kind}").sample(bases, len(bases))
+        chance = random.Random(f"{seed} {kind}")
+        order = [SAMPLE, *chance.sample(bases[:-1], len(bases) - 1)]
         for number in range(count):
             base = order[number % len(order)]
             yield Case(
                 f"{kind} {number} {base.parent.name}/{base.name}",
                 kind,
-                f"{number}{base.suffix}",
+                f"{number}{chance.choice(_SUFFIXES) if kind == 'wrong extension' else base.suffix}",
                 _mutation(mutate, base, f"{seed} {kind} {number}"),
             )
     yield from _made("playlist", playlists(CANARY.format(port=port), str(SAMPLE)))
@@ -189,6 +190,8 @@ def disguise(data: bytes, chance: random.Random) -> bytes:
     return b"" if chance.random() < 0.1 else chance.choice(_OTHERS) + data[chance.choice((0, 0, 16, 512)) :]
 
 
+_SUFFIXES = (".mp4", ".m3u8", ".ffconcat", ".sdp", ".mpd", ".png", ".txt", ".h264", ".wav", "")
+
 MUTATIONS: dict[str, tuple[int, Callable[[bytes, random.Random], bytes]]] = {
     "truncated": (50, truncate),
     "bits flipped": (60, flip_bits),
@@ -197,6 +200,7 @@ MUTATIONS: dict[str, tuple[int, Callable[[bytes, random.Random], bytes]]] = {
     "streams swapped": (30, swap_streams),
     "huge declared sizes": (50, declare_huge),
     "other kind of file": (25, disguise),
+    "wrong extension": (20, lambda data, chance: data),
     "empty": (2, lambda data, chance: bytes(chance.choice((0, 1)))),
 }
 
@@ -247,10 +251,24 @@ def playlists(url: str, path: str) -> dict[str, Callable[[], bytes]]:
     made: dict[str, Callable[[], bytes]] = {name: _constant(text.encode()) for name, text in texts.items()}
     made["hls before a video.mp4"] = lambda: media.format(path).encode() + make_clip(10)
     made["concat behind a video.mp4"] = lambda: make_clip(10) + texts["concat.ffconcat"].encode()
-    made["reference to another file.mov"] = lambda: make_clip(10, container="mov").replace(
-        b"url \0\0\0\1", b"alis\0\0\0\0"
-    )
+    made["samples in another file.mov"] = lambda: _alias(make_clip(10, container="mov"), path)
     return made
+
+
+def _alias(data: bytes, path: str) -> bytes:
+    """A QuickTime file whose samples lie in the file at `path`, by an alias record as libav reads it."""
+    own = struct.pack(">I4sI", 12, b"url ", 1)
+    name, place = Path(path).name.encode(), path.encode()
+    record = bytes(10) + b"\4disk".ljust(28, b"\0") + bytes(12)
+    record += bytes([len(name)]) + name.ljust(63, b"\0") + bytes(16) + struct.pack(">HH", 1, 1) + bytes(16)
+    record += struct.pack(">HH", 2, len(place)) + place + bytes(len(place) % 2) + b"\xff\xff\0\0"
+    other = struct.pack(">I4sI", 12 + len(record), b"alis", 0) + record
+    at, changed = data.index(own), bytearray(data)
+    for box in (b"moov", b"trak", b"mdia", b"minf", b"dinf", b"dref"):
+        size = changed.rindex(box, 0, at) - 4
+        (was,) = struct.unpack_from(">I", changed, size)
+        struct.pack_into(">I", changed, size, was + len(record))
+    return bytes(changed[:at]) + other + bytes(changed[at + len(own) :])
 
 
 def _constant(data: bytes) -> Callable[[], bytes]:
