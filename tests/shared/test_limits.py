@@ -21,6 +21,7 @@ import pytest
 from av.video.stream import VideoStream
 
 from bench.mutations import bombs
+from infra.local.azurite import Azurite
 from shared.errors import (
     CodecNotAllowed,
     FrameRateTooHigh,
@@ -38,8 +39,10 @@ from shared.media import probe
 from shared.pictures import Pictures
 from shared.ranges import RangeReader
 from shared.settings import ROOT, Settings
+from shared.steps import run_plan
 from shared.sweep import Sweep
 from tests.shared.clips import make_clip, reader
+from tests.shared.inline import Bench
 
 MIB = 2**20
 
@@ -261,3 +264,11 @@ def test_a_library_that_never_comes_back_is_ended_by_the_kernel() -> None:
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=120)
     assert ended.returncode == -signal.SIGXCPU
+
+
+@pytest.mark.azurite
+def test_a_job_keeps_to_the_operators_limits(azurite: Azurite) -> None:
+    bench = Bench(azurite.connection_string, max_picture_pixels=64 * 48 - 1, video_codecs=("h264",))
+    job = bench.accept(bench.upload(make_clip(30), "limits.mp4"))
+    with pytest.raises(PictureTooLarge):
+        run_plan(bench.settings, bench.store, job)
