@@ -27,7 +27,7 @@ from bench.cpu import tree
 from bench.figures import Figure, commit, write
 from bench.mutations import Case, cases
 from infra.local.azurite import Azurite
-from shared.errors import MatchcutError
+from shared import errors
 from shared.settings import ROOT
 
 PAGE = ROOT / "docs" / "reliability.md"
@@ -105,12 +105,12 @@ def _zombie(pid: int) -> bool:
 # ---------------------------------------------------------------- what is told
 
 
-def _codes(kind: type[MatchcutError]) -> set[str]:
-    return {kind.code}.union(*map(_codes, kind.__subclasses__()))
-
-
 RESULTS = {"Completed", "CompletedWithGaps"}
-ENDINGS = RESULTS | (_codes(MatchcutError) - {"internal", "cancelled"})
+ENDINGS = RESULTS | {
+    kind.code
+    for kind in vars(errors).values()
+    if isinstance(kind, type) and issubclass(kind, errors.MatchcutError)
+} - {"internal", "cancelled"}
 """How a file may end: with a result, or an error whose code says why."""
 
 
