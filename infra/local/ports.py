@@ -34,4 +34,8 @@ def free_port(port: int | None, default: int, option: str, host: str = "127.0.0.
 
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    return socket.create_server((host, port), family=family)
+    server = socket.create_server((host, port), family=family)
+    # Accepted connections inherit it; asyncio sets it on those sockets only that name their protocol. Without
+    # it an answer whose head and body are sent apart waits 40 ms for the caller's delayed acknowledgement.
+    server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return server
