@@ -18,6 +18,7 @@ import azure.functions as func
 from pydantic import BaseModel
 
 from orchestrator.openapi import openapi, result_schema
+from orchestrator.recent import Recent
 from orchestrator.starting import ensure_expanded, ensure_started, live, start_next, tend
 from shared import batches, jobs, listing
 from shared.catalogue import Catalogue
@@ -35,6 +36,7 @@ from shared.errors import InvalidRequest, MatchcutError
 from shared.provisional import events_so_far
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings
+from shared.status import describe, see, see_run
 from shared.storage import BlobStore
 
 blueprint = df.Blueprint(http_auth_level=func.AuthLevel.FUNCTION)
@@ -133,10 +135,14 @@ def _idempotency_key(req: func.HttpRequest) -> str | None:
 @blueprint.durable_client_input(client_name="client")
 @_problems_as_json
 async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    stored = await _request(req.route_params["id"])
-    running = await live(client, stored.run)
+    job, running = req.route_params["id"], None
+    seen = await _in_thread(lambda settings, store: see(store, job))
+    if seen.end is None:
+        running = await live(client, seen.stored.run)
+        if running is not None and running.over:  # it may have ended since it was seen
+            seen = await _in_thread(lambda settings, store: see(store, job))
     now = datetime.now(UTC)
-    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, running, now))
+    found = await _in_thread(lambda settings, store: describe(settings, store, seen, running, now))
     if found.state.ended:
         return _answer(found)
     return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))
@@ -156,7 +162,9 @@ async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
         if stored.request.callback or stored.priority == "batch":
             await start_next(client, _in_thread)  # its flow was ended, and cannot do so
     now = datetime.now(UTC)
-    found = await _in_thread(lambda settings, store: jobs.describe(settings, store, stored, None, now))
+    found = await _in_thread(
+        lambda settings, store: describe(settings, store, see_run(store, stored), None, now)
+    )
     return _answer(found, 202 if by_this_call else 200)
 
 
@@ -218,6 +226,10 @@ async def submit_batch(req: func.HttpRequest, client: df.DurableOrchestrationCli
 _JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 
 
+_BATCHES = Recent[BatchStatus](RETRY_AFTER_S, dearth=9)
+"""It takes a listing of all of its jobs; who polls as Retry-After says is answered anew each time."""
+
+
 def _described(batch: Batch) -> Callable[[Settings, BlobStore], BatchStatus]:
     now = datetime.now(UTC)
     return lambda settings, store: batches.describe_batch(settings, store, batch, now)
@@ -226,8 +238,12 @@ def _described(batch: Batch) -> Callable[[Settings, BlobStore], BatchStatus]:
 @blueprint.route(route="batches/{id}", methods=["GET"])
 @_problems_as_json
 async def batch_status(req: func.HttpRequest) -> func.HttpResponse:
-    batch = await _batch(req.route_params["id"])
-    found = await _in_thread(_described(batch))
+    batch = req.route_params["id"]
+
+    def find(settings: Settings, store: BlobStore) -> BatchStatus:
+        return _described(batches.find_batch(store, batch))(settings, store)
+
+    found = await _in_thread(lambda *at: _BATCHES.get((at[1], batch), lambda: find(*at)))
     if found.state == "Ended":
         return _answer(found)
     return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))

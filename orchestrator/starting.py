@@ -12,6 +12,7 @@ from shared import batches, callbacks, jobs, names
 from shared.contracts import Batch, StoredRequest
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
+from shared.status import Live
 from shared.storage import BlobStore
 
 T = TypeVar("T")
@@ -20,12 +21,12 @@ InThread = Callable[[Work], Awaitable[Any]]
 """Runs what blocks beside the event loop."""
 
 
-async def live(client: df.DurableOrchestrationClient, instance: str) -> jobs.Live | None:
+async def live(client: df.DurableOrchestrationClient, instance: str) -> Live | None:
     status = await client.get_status(instance)
     if status.runtime_status is None:
         return None
     custom = status.custom_status if isinstance(status.custom_status, dict) else {}
-    return jobs.Live(status.runtime_status.value, custom)
+    return Live(status.runtime_status.value, custom)
 
 
 async def ensure_started(

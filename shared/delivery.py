@@ -12,6 +12,7 @@ from shared.contracts import CallbackRecord, CallbackState, Delivery, State, Sto
 from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady
 from shared.outbound import Patience
 from shared.settings import Settings
+from shared.status import describe, see_run
 from shared.steps import load_request
 from shared.storage import BlobStore
 from shared.webhooks import attempt, delivery, is_delivered, payload, validate_callback
@@ -85,7 +86,7 @@ def message_of(settings: Settings, store: BlobStore, stored: StoredRequest) -> b
     if end is None:
         raise FileNotReady("The job has not ended, so there is nothing to tell its callback.")
     ended = datetime.fromisoformat(stored.created) + timedelta(seconds=end.wall_s)
-    status = jobs.describe(settings, store, stored, None, ended)
+    status = describe(settings, store, see_run(store, stored), None, ended)
     return payload(KINDS[end.state], ended, status.model_dump(mode="json", exclude={"callback"}))
 
 

@@ -1,19 +1,16 @@
-"""Jobs as their callers see them: accept, describe, cancel, hand out files (floor 4)."""
+"""What callers do with jobs: accept, retry, cancel, hand out files (floor 4)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
 
 from pydantic import ValidationError
 
 from shared import ledger, names
 from shared.callbacks import (
-    describe_callback,
     find_callback_secret,
     forget_callback_secret,
     keep_callback_secret,
@@ -21,12 +18,9 @@ from shared.callbacks import (
 from shared.catalogue import Catalogue
 from shared.contracts import (
     EndRecord,
-    ErrorBody,
     JobRequest,
-    JobStatus,
     Plan,
     Priority,
-    Progress,
     RetryRequest,
     State,
     StoredRequest,
@@ -291,90 +285,8 @@ def find_request(store: BlobStore, job: str) -> StoredRequest:
     return found
 
 
-@dataclass(frozen=True)
-class Live:
-    """What the durable instance says."""
-
-    runtime_status: str
-    custom: Mapping[str, Any]
-
-    @property
-    def over(self) -> bool:
-        return self.runtime_status in ("Completed", "Failed", "Terminated", "Canceled")
-
-
-_LOST = ErrorBody(
-    code="internal",
-    message="The orchestration ended without a result.",
-    action="POST the job again; if it fails again, send the job id to the operator.",
-    retryable=True,
-)
-
-
-def describe(
-    settings: Settings, store: BlobStore, stored: StoredRequest, live: Live | None, now: datetime
-) -> JobStatus:
-    """The job's status from its stored records and, while it runs, its durable instance.
-
-    `live` was looked up before this call: an instance that was over then has written its end, if ever.
-    """
-    job, run = stored.job, stored.run
-    end = find_end(store, run)
-    if end is not None:
-        state, error, progress = end.state, end.error, _ended(end, store, run)
-    elif live is not None and live.over:
-        state, error, progress = State.FAILED, _LOST, _running(store, run, {}, now)
-    else:
-        custom = live.custom if live else {}
-        state, error = State(custom.get("state", State.QUEUED)), None
-        progress = _running(store, run, custom, now)
-    files = end.files if end else ()
-    return JobStatus(
-        id=job,
-        name=stored.request.name,
-        state=state,
-        progress=progress,
-        links={name: f"{status_url(settings, job)}/files/{name}" for name in files},
-        error=error,
-        callback=describe_callback(store, stored),
-    )
-
-
 def status_url(settings: Settings, job: str) -> str:
     return f"{settings.public_base_url.rstrip('/')}/api/jobs/{job}"
-
-
-def _ended(end: EndRecord, store: BlobStore, run: str) -> Progress:
-    complete = end.state in (State.COMPLETED, State.COMPLETED_WITH_GAPS)
-    done = end.total if complete else sum(1 for _ in store.list(names.summaries_path(run)))
-    return Progress(
-        done=done,
-        total=end.total,
-        fraction=1.0 if complete else min(1.0, done / end.total) if end.total else 0.0,
-        eta_s=None,
-        realtime_factor=round(end.media_s / end.wall_s, 2) if complete and end.wall_s else None,
-    )
-
-
-def _running(store: BlobStore, run: str, custom: Mapping[str, Any], now: datetime) -> Progress:
-    """Counts the units' summaries, which say more than the orchestrator: it only sees whole waves."""
-    total, before = int(custom.get("total", 0)), int(custom.get("before", 0))
-    done = min(total, sum(1 for _ in store.list(names.summaries_path(run)))) if total else 0
-    elapsed_s = 0.0
-    if since := custom.get("since"):
-        elapsed_s = (now - datetime.fromisoformat(since)).total_seconds()
-    fraction = done / total if total else 0.0
-    lately = done - before  # units of the fan-out that began at `since`
-    known = lately > 0 and elapsed_s > 0
-    return Progress(
-        done=done,
-        total=total,
-        fraction=fraction,
-        eta_s=round(elapsed_s * (total - done) / lately, 1) if known else None,
-        realtime_factor=round(float(custom.get("media_s", 0)) * lately / total / elapsed_s, 2)
-        if known
-        else None,
-    )
 
 
 def instances(store: BlobStore, run: str) -> list[str]:

@@ -43,6 +43,11 @@ def is_job_id(text: str) -> bool:
     return re.fullmatch(JOB_ID_PATTERN, text) is not None
 
 
+def is_digest_id(text: str) -> bool:
+    """Whether digest_id could have made it: no such id begins another one."""
+    return re.fullmatch(r"[a-z]-[0-9a-f]{24}", text) is not None
+
+
 def digest_id(*parts: str, prefix: str = "m") -> str:
     """The id of a job (or another thing) from what identifies it: the same parts give the same id."""
     return f"{prefix}-" + hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
@@ -133,6 +138,14 @@ def score_path(key: str) -> str:
 def run_id(job: str, attempt: int) -> str:
     """Instance id, and home of the records, of one attempt at a job: the job id itself for the first."""
     return job if attempt == 1 else f"{job}-{attempt}"
+
+
+def attempt_of(job: str, run: str) -> int | None:
+    """Which attempt at the job a run is; None where it is another job's."""
+    if run == job:
+        return 1
+    number = run.removeprefix(f"{job}-")
+    return int(number) if number != run and number.isdigit() else None
 
 
 def blocks(first: int, end: int) -> list[range]:

@@ -19,8 +19,9 @@ from shared.errors import (
     NothingToRetry,
     VideoChanged,
 )
-from shared.jobs import Live, cancel, describe, find_request, result_file, retry
+from shared.jobs import cancel, find_request, result_file, retry
 from shared.scoring import run_score
+from shared.status import Live, describe, see
 from shared.steps import find_secret, run_look, run_plan
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
@@ -36,7 +37,7 @@ def bench(azurite: Azurite) -> Bench:
 
 
 def status(bench: Bench, job: str, live: Live | None) -> JobStatus:
-    return describe(bench.settings, bench.store, find_request(bench.store, job), live, NOW)
+    return describe(bench.settings, bench.store, see(bench.store, job), live, NOW)
 
 
 def test_a_stored_job_without_an_instance_is_queued(bench: Bench) -> None:

@@ -1,0 +1,185 @@
+"""What a job's callers are told of it: state, progress, links (floor 4).
+
+Asked far more often than anything changes. A job that is complete stays so, and costs storage nothing for a
+while; any other costs one listing, which tells of its attempts, its end and its units at once.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from functools import lru_cache
+from time import monotonic
+from typing import Any
+
+from shared import names
+from shared.callbacks import describe_callback
+from shared.contracts import EndRecord, ErrorBody, JobStatus, Progress, State, StoredRequest
+from shared.errors import BlobNotFound, JobNotFound
+from shared.jobs import status_url
+from shared.settings import Settings
+from shared.storage import BlobStore
+
+_KEPT_S = 60
+"""Records that are written once are asked for again after that: retention may have removed them."""
+_MOST_KEPT = 4096
+
+
+@dataclass(frozen=True)
+class Live:
+    """What the durable instance says."""
+
+    runtime_status: str
+    custom: Mapping[str, Any]
+
+    @property
+    def over(self) -> bool:
+        return self.runtime_status in ("Completed", "Failed", "Terminated", "Canceled")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What storage tells of an attempt at a job. units: how many have left a summary."""
+
+    stored: StoredRequest
+    end: EndRecord | None
+    units: int
+
+
+class _MayChange(Exception):
+    """Carries what must not be remembered past lru_cache."""
+
+    def __init__(self, seen: Seen) -> None:
+        self.seen = seen
+
+
+def see(store: BlobStore, job: str) -> Seen:
+    """The last attempt at a job. Raises JobNotFound."""
+    try:
+        return _complete(store, job, _now())
+    except _MayChange as found:
+        return found.seen
+
+
+def see_run(store: BlobStore, stored: StoredRequest) -> Seen:
+    """One attempt, whichever it is."""
+    path = names.summaries_path(stored.run)
+    found = store.find(names.end_path(stored.run))
+    end = EndRecord.model_validate_json(found) if found else None
+    return Seen(stored, end, sum(1 for _ in store.list(path)))
+
+
+def _now() -> int:
+    return int(monotonic() // _KEPT_S)
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _complete(store: BlobStore, job: str, now: int) -> Seen:
+    """Of a job that is complete, which nothing changes any more. Raises _MayChange, JobNotFound."""
+    seen = _look(store, job, now)
+    if seen.end is None or seen.end.state is not State.COMPLETED:
+        raise _MayChange(seen)
+    return seen
+
+
+def _look(store: BlobStore, job: str, now: int) -> Seen:
+    units: Counter[int] = Counter()
+    last, ended = 0, set[int]()
+    # Its runs' folders begin with the job's id, and no other job's do.
+    for path in store.list(f"{names.JOBS}/{job}") if names.is_digest_id(job) else ():
+        run = path.split("/")[1]
+        attempt = names.attempt_of(job, run)
+        if attempt is None:
+            continue
+        units[attempt] += path.startswith(names.summaries_path(run))
+        if path == names.request_path(run):
+            last = max(last, attempt)
+        elif path == names.end_path(run):
+            ended.add(attempt)
+    if not last:
+        raise JobNotFound("There is no job with this id.")
+    run = names.run_id(job, last)
+    try:
+        stored = _request(store, run, now)
+        return Seen(stored, _end(store, run, now) if last in ended else None, units[last])
+    except BlobNotFound:  # removed since it was listed
+        raise JobNotFound("There is no job with this id.") from None
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _request(store: BlobStore, run: str, now: int) -> StoredRequest:
+    return StoredRequest.model_validate_json(store.get(names.request_path(run)))
+
+
+@lru_cache(maxsize=_MOST_KEPT)
+def _end(store: BlobStore, run: str, now: int) -> EndRecord:
+    return EndRecord.model_validate_json(store.get(names.end_path(run)))
+
+
+_LOST = ErrorBody(
+    code="internal",
+    message="The orchestration ended without a result.",
+    action="POST the job again; if it fails again, send the job id to the operator.",
+    retryable=True,
+)
+
+
+def describe(settings: Settings, store: BlobStore, seen: Seen, live: Live | None, now: datetime) -> JobStatus:
+    """The job's status from what was seen of it and, while it runs, its durable instance.
+
+    `live` was looked up before `seen`: an instance that was over then has written its end, if ever.
+    """
+    stored, end = seen.stored, seen.end
+    if end is not None:
+        state, error, progress = end.state, end.error, _ended(end, seen.units)
+    elif live is not None and live.over:
+        state, error, progress = State.FAILED, _LOST, _running(seen.units, {}, now)
+    else:
+        custom = live.custom if live else {}
+        state, error = State(custom.get("state", State.QUEUED)), None
+        progress = _running(seen.units, custom, now)
+    files = end.files if end else ()
+    return JobStatus(
+        id=stored.job,
+        name=stored.request.name,
+        state=state,
+        progress=progress,
+        links={name: f"{status_url(settings, stored.job)}/files/{name}" for name in files},
+        error=error,
+        callback=describe_callback(store, stored),
+    )
+
+
+def _ended(end: EndRecord, units: int) -> Progress:
+    complete = end.state in (State.COMPLETED, State.COMPLETED_WITH_GAPS)
+    done = end.total if complete else units
+    return Progress(
+        done=done,
+        total=end.total,
+        fraction=1.0 if complete else min(1.0, done / end.total) if end.total else 0.0,
+        eta_s=None,
+        realtime_factor=round(end.media_s / end.wall_s, 2) if complete and end.wall_s else None,
+    )
+
+
+def _running(units: int, custom: Mapping[str, Any], now: datetime) -> Progress:
+    """Counts the units' summaries, which say more than the orchestrator: it only sees whole waves."""
+    total, before = int(custom.get("total", 0)), int(custom.get("before", 0))
+    done = min(total, units)
+    elapsed_s = 0.0
+    if since := custom.get("since"):
+        elapsed_s = (now - datetime.fromisoformat(since)).total_seconds()
+    fraction = done / total if total else 0.0
+    lately = done - before  # units of the fan-out that began at `since`
+    known = lately > 0 and elapsed_s > 0
+    return Progress(
+        done=done,
+        total=total,
+        fraction=fraction,
+        eta_s=round(elapsed_s * (total - done) / lately, 1) if known else None,
+        realtime_factor=round(float(custom.get("media_s", 0)) * lately / total / elapsed_s, 2)
+        if known
+        else None,
+    )
