@@ -13,11 +13,13 @@ from activities.start_next import blueprint as start_next
 from activities.write_cut import blueprint as write_cut
 from orchestrator.blueprint import blueprint as orchestrators
 from orchestrator.http_api import blueprint as http_api
+from orchestrator.timers import blueprint as timers
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 for blueprint in (
     http_api,
     orchestrators,
+    timers,
     plan_job,
     plan_look,
     score_segment,

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from orchestrator.openapi import openapi, result_schema
 from orchestrator.recent import Recent
 from orchestrator.starting import ensure_expanded, ensure_started, live, start_next, tend
-from shared import batches, jobs, listing
+from shared import batches, jobs, listing, quotas
 from shared.catalogue import Catalogue
 from shared.contracts import (
     Batch,
@@ -113,7 +113,9 @@ async def _request(job: str) -> StoredRequest:
 @_problems_as_json
 async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     key = _idempotency_key(req)
-    stored = await _in_thread(lambda settings, store: jobs.accept(settings, store, req.get_body(), key))
+    stored = await _in_thread(
+        lambda settings, store: jobs.accept(settings, store, req.get_body(), key, _caller(settings, req))
+    )
     end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.run))
     if end is None:
         await ensure_started(client, stored, _in_thread)
@@ -122,6 +124,11 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     if end:
         return _answer(accepted, 200, Location=url)
     return _answer(accepted, 202, Location=url, Retry_After=str(RETRY_AFTER_S))
+
+
+def _caller(settings: Settings, req: func.HttpRequest) -> str | None:
+    headers = {name.lower(): value for name, value in req.headers.items()}
+    return quotas.caller_id(settings, headers, req.params)
 
 
 def _idempotency_key(req: func.HttpRequest) -> str | None:
@@ -183,7 +190,9 @@ async def events(req: func.HttpRequest) -> func.HttpResponse:
 @_problems_as_json
 async def retry(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     stored = await _request(req.route_params["id"])
-    again = await _in_thread(lambda settings, store: jobs.retry(settings, store, stored, req.get_body()))
+    again = await _in_thread(
+        lambda settings, store: jobs.retry(settings, store, stored, req.get_body(), _caller(settings, req))
+    )
     await ensure_started(client, again, _in_thread)
     url = jobs.status_url(get_settings(), again.job)
     accepted = JobAccepted(id=again.job, state=State.QUEUED, status_url=url)
@@ -214,7 +223,7 @@ async def submit_batch(req: func.HttpRequest, client: df.DurableOrchestrationCli
 
     def accept(settings: Settings, store: BlobStore) -> Batch:
         name, requests = batches.parse_batch(req.get_body(), lines=media_type in _JSON_LINES)
-        return batches.accept_batch(settings, store, name, requests, key)
+        return batches.accept_batch(settings, store, name, requests, key, _caller(settings, req))
 
     batch = await _in_thread(accept)
     found = await _in_thread(_described(batch))

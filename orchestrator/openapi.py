@@ -41,6 +41,15 @@ def _query(name: str, schema: dict[str, Any], description: str = "") -> dict[str
 
 def openapi() -> dict[str, Any]:
     """OpenAPI 3.1 of everything under /api."""
+    document = _document()
+    for operations in document["paths"].values():
+        for method, operation in operations.items():
+            if method != "parameters" and "security" not in operation:
+                operation["responses"]["401"] = {"description": "No function key, or a wrong one."}
+    return document
+
+
+def _document() -> dict[str, Any]:
     _, schemas = models_json_schema(
         [(model, "validation") for model in (JobRequest, BatchRequest, RetryRequest)]
         + [
@@ -71,7 +80,7 @@ def openapi() -> dict[str, Any]:
                     "responses": {
                         "200": _answer("The job has ended already.", JobAccepted),
                         "202": _answer("Accepted.", JobAccepted, "Location", "Retry-After"),
-                        **_problems(400, 403, 404, 409, 413, 503),
+                        **_problems(400, 403, 404, 409, 413, 429, 503),
                     },
                 },
                 "get": {
@@ -102,7 +111,7 @@ def openapi() -> dict[str, Any]:
                     },
                     "responses": {
                         "202": _answer("Accepted.", BatchStatus, "Location", "Retry-After"),
-                        **_problems(400, 409, 503),
+                        **_problems(400, 409, 429, 503),
                     },
                 }
             },
@@ -155,7 +164,7 @@ def openapi() -> dict[str, Any]:
                     },
                     "responses": {
                         "202": _answer("Accepted.", JobAccepted, "Location", "Retry-After"),
-                        **_problems(400, 403, 404, 409, 503),
+                        **_problems(400, 403, 404, 409, 429, 503),
                     },
                 },
             },

@@ -19,7 +19,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from shared import jobs, ledger, names
+from shared import jobs, ledger, names, quotas
 from shared.catalogue import Catalogue
 from shared.contracts import (
     Batch,
@@ -49,7 +49,7 @@ _MOST_FAULTS = 50
 _MOST_FAILURES = 100
 _LOOK_UPS = 8
 """Videos that one activity looks up at the same time."""
-REFUSED, ACCEPTING = "Refused", "Accepting"
+REFUSED, ACCEPTING, GONE = "Refused", "Accepting", "Gone"
 
 
 def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest, ...]]:
@@ -82,12 +82,17 @@ def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest,
 
 
 def accept_batch(
-    settings: Settings, store: BlobStore, name: str | None, requests: Sequence[JobRequest], key: str | None
+    settings: Settings,
+    store: BlobStore,
+    name: str | None,
+    requests: Sequence[JobRequest],
+    key: str | None,
+    caller: str | None = None,
 ) -> Batch:
     """Check every request as far as it can be checked without its video, and store the batch.
 
-    The same key gives the same batch. Raises InvalidRequest that names
-    each faulty request; IdempotencyConflict; and what storage says.
+    The same key gives the same batch. Raises InvalidRequest that names each faulty request; QueueFull
+    or TooManyJobs where there is no room for all of them; IdempotencyConflict; and what storage says.
     """
     catalogue = Catalogue.of(settings, patient=False)
     labels: dict[str, frozenset[str]] = {}
@@ -123,7 +128,10 @@ def accept_batch(
         created=created,
         fingerprint=fingerprint,
         requests=tuple(clean),
+        caller=caller,
     )
+    if not store.exists(names.batch_path(batch.id)):
+        quotas.check_room(settings, store, caller, len(clean))
     # The secrets first, as for a job. One written beside another caller's is that of the same videos.
     if any(any(kept.values()) for kept in secrets):
         store.put(names.batch_secret_path(batch.id, fingerprint), json.dumps(secrets).encode())
@@ -135,8 +143,11 @@ def accept_batch(
         batch = there
     if store.exists(names.batch_items_path(batch.id)):
         store.delete(names.batch_secret_path(batch.id, fingerprint))
-    else:
-        store.put(names.open_batch_path(batch.id), b"")
+        return batch
+    ledger.open_batch(store, batch)
+    if not store.reuse(names.batch_path(batch.id)):  # retention was faster
+        ledger.close_batch(store, batch)
+        raise StorageUnavailable("The batch's old records are being removed.")
     return batch
 
 
@@ -150,7 +161,7 @@ def find_batch(store: BlobStore, batch: str) -> Batch:
 
 def open_batches(store: BlobStore) -> list[str]:
     """Batches that are not expanded yet."""
-    return [path.rpartition("/")[2] for path in store.list(names.open_batch_path(""))]
+    return ledger.open_batches(store)
 
 
 # ---------------------------------------------------------------- expansion
@@ -175,7 +186,7 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
         if secrets:
             request = secrets[index].put_back(request)
         try:
-            stored = jobs.take(settings, store, request, priority="batch")
+            stored = jobs.take(settings, store, request, priority="batch", caller=batch.caller)
         except MatchcutError as refused:
             if refused.retryable:
                 raise
@@ -203,7 +214,7 @@ def finish(store: BlobStore, batch_id: str) -> bool:
         return False
     store.put(names.batch_items_path(batch_id), BatchItems(items=items).model_dump_json().encode())
     store.delete(names.batch_secret_path(batch_id, batch.fingerprint))
-    store.delete(names.open_batch_path(batch_id))
+    ledger.close_batch(store, batch)
     return True
 
 
@@ -229,7 +240,7 @@ def describe_batch(settings: Settings, store: BlobStore, batch: Batch, now: date
             url = batch.requests[index].video
             job = item.job if item else None
             failures.append(BatchFailure(index=index, video=url, job=job, code=error[0], message=error[1]))
-    ended = sum(counts[state] for state in (*_ENDED, REFUSED))
+    ended = sum(counts[state] for state in (*_ENDED, REFUSED, GONE))
     elapsed_s = (now - datetime.fromisoformat(batch.created)).total_seconds()
     over, total = ended == len(rows), len(rows)
     url = batch_url(settings, batch.id)
@@ -296,7 +307,7 @@ def _told(
     if entry is None and item.run and item.created:
         entry = ledger.find(store, item.run, item.created)
     if entry is None:
-        return State.QUEUED.value, None
+        return GONE, None
     return entry.state.value, (entry.code, entry.message or "") if entry.code else None
 
 

@@ -102,6 +102,20 @@ class IdempotencyConflict(MatchcutError):
     action = "Use a new Idempotency-Key for another request."
 
 
+class QueueFull(MatchcutError):
+    code = "queue_full"
+    status = 429
+    retryable = True
+    action = "Send it again when jobs have ended, or ask the operator to raise the limit."
+
+
+class TooManyJobs(MatchcutError):
+    code = "too_many_jobs"
+    status = 429
+    retryable = True
+    action = "Send it again when some of your jobs have ended, or ask the operator to raise the limit."
+
+
 class JobNotFound(MatchcutError):
     code = "job_not_found"
     status = 404

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from shared import ledger, names
+from shared import ledger, names, quotas, retention
 from shared.callbacks import (
     find_callback_secret,
     forget_callback_secret,
@@ -31,6 +31,7 @@ from shared.errors import (
     InvalidRequest,
     JobNotFound,
     NothingToRetry,
+    StorageUnavailable,
     UnknownField,
     VideoChanged,
     VideoTooLarge,
@@ -104,16 +105,23 @@ class Secrets:
 NO_SECRETS = Secrets()
 
 
-def accept(settings: Settings, store: BlobStore, body: bytes, idempotency_key: str | None) -> StoredRequest:
+def accept(
+    settings: Settings,
+    store: BlobStore,
+    body: bytes,
+    idempotency_key: str | None,
+    caller: str | None = None,
+) -> StoredRequest:
     """Validate a request, look its video up, and store it; the caller then sees that it is started.
 
     The same video (address and ETag) and options give the same job, and so does the same
     idempotency key with the same body. A job that failed or was cancelled is opened again.
 
     Raises what the checks find: InvalidRequest and its kin, BadUrl, HostNotAllowed, UnknownModel,
-    BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict, StorageUnavailable.
+    BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict, StorageUnavailable; and QueueFull
+    or TooManyJobs where it would be a new run.
     """
-    return take(settings, store, parse_request(body), idempotency_key)
+    return take(settings, store, parse_request(body), idempotency_key, caller=caller)
 
 
 def take(
@@ -122,8 +130,12 @@ def take(
     request: JobRequest,
     idempotency_key: str | None = None,
     priority: Priority = "interactive",
+    caller: str | None = None,
 ) -> StoredRequest:
-    """`accept` of a request that is well formed; its video's URL may hold a SAS."""
+    """`accept` of a request that is well formed; its video's URL may hold a SAS.
+
+    There was room for those of a batch when the batch was accepted.
+    """
     secrets = Secrets.of(request)
     source = parse_source(request.video, settings)
     callback = validate_callback(settings, request.callback).url if request.callback else None
@@ -151,29 +163,48 @@ def take(
         length_bytes=facts.length_bytes,
         created=now(),
         priority=priority,
+        caller=caller,
     )
     there = _latest(store, job)
+    end = find_end(store, there.run) if there else None
+    if end and not retention.keep_job(store, job):
+        there = end = None  # it is being removed
+    if priority == "interactive" and (there is None or (end and end.state in _AGAIN)):
+        quotas.check_room(settings, store, caller)
     if there is None:
-        # The secret first: once the request is there, another caller may start the job.
-        _keep(store, stored, secrets)
-        if store.put_new(names.request_path(job), stored.model_dump_json().encode()):
-            ledger.enter(store, stored)
+        there = _enter(store, stored, secrets)
+        if there is None:
             return stored
-        there = _latest(store, job)
-        assert there is not None
+        end = find_end(store, there.run)
     if there.fingerprint != stored.fingerprint:
         store.delete(names.secret_path(stored.run, stored.fingerprint))
         forget_callback_secret(store, stored)
         raise IdempotencyConflict("This Idempotency-Key was used with another request.")
-    end = find_end(store, there.run)
     if end is None:
         _keep(store, there, secrets)
         # Whoever waits for an answer does not wait for a batch; and a process may have died before this.
         ledger.reopen(store, there.model_copy(update={"priority": priority}))
         return there
-    if end.state in (State.FAILED, State.CANCELLED):
+    if end.state in _AGAIN:
         return again(store, there, secrets, stored)
     return there
+
+
+_AGAIN = (State.FAILED, State.CANCELLED)
+
+
+def _enter(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> StoredRequest | None:
+    """Store a job's first request; the one that is there, where another caller was faster."""
+    for _ in range(2):
+        # The secret first: once the request is there, another caller may start the job.
+        _keep(store, stored, secrets)
+        if store.put_new(names.request_path(stored.job), stored.model_dump_json().encode()):
+            ledger.enter(store, stored)
+            return None
+        if there := _latest(store, stored.job):
+            return there
+        retention.finish_removal(store, stored.job)  # begun, and not ended yet
+    raise StorageUnavailable("The job's old records are being removed.")
 
 
 def again(
@@ -208,7 +239,7 @@ def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:
             if limit is not None and counted >= limit:
                 break
             data = store.find(names.request_path(run))
-            if data is None:
+            if not data:
                 continue
             stored = StoredRequest.model_validate_json(data)
             if end := find_end(store, run):
@@ -219,12 +250,14 @@ def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:
     return found
 
 
-def retry(settings: Settings, store: BlobStore, stored: StoredRequest, body: bytes) -> StoredRequest:
+def retry(
+    settings: Settings, store: BlobStore, stored: StoredRequest, body: bytes, caller: str | None = None
+) -> StoredRequest:
     """Run again what is missing of a job that ended with gaps, failed or was cancelled; a job that still
     runs is given back. The body may bring a fresh SAS: {"video": "<the same URL>?<SAS>"}.
 
-    Raises NothingToRetry, InvalidRequest, and what looking the video up finds: VideoChanged where
-    it was replaced.
+    Raises NothingToRetry, InvalidRequest, QueueFull, TooManyJobs, and what looking the video up finds:
+    VideoChanged where it was replaced.
     """
     end = find_end(store, stored.run)
     if end is None:
@@ -243,7 +276,10 @@ def retry(settings: Settings, store: BlobStore, stored: StoredRequest, body: byt
     source = parse_source(stored.request.video, settings)
     if look_up(open_source(source, sas, settings, patient=False)).etag != stored.etag:
         raise VideoChanged("The video was replaced since the job was accepted.")
-    return again(store, stored, Secrets(sas))
+    quotas.check_room(settings, store, caller)
+    if not retention.keep_job(store, stored.job):
+        raise JobNotFound("The job's time is over, and it is being removed.")
+    return again(store, stored, Secrets(sas), stored.model_copy(update={"caller": caller}))
 
 
 def now() -> str:
@@ -263,7 +299,7 @@ def _keep(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
 
 
 def _latest(store: BlobStore, job: str) -> StoredRequest | None:
-    """The request of the last attempt at a job."""
+    """The request of the last attempt at a job; None for one that retention has given up."""
     found = latest = store.find(names.request_path(job))
     attempt = 1
     while found:

@@ -2,8 +2,10 @@
 
 Empty blobs that are told by their names and metadata, so that one listing answers for thousands:
 
-    open/<0 interactive, 1 batch>/<created>_<run>    from acceptance to the end
-    index/<newest first>_<run>                       every run, with its state
+    open/<0 interactive, 1 batch>/<created>_<caller>_<run>    from acceptance to the end
+    open/batches/<batch>_<videos>_<caller>                    until all are jobs, or refused
+    open/callbacks/<run>                                      from the end until it is told or given up
+    index/<newest first>_<run>                                every run, with its state
 
 What is true stands in the run's own records. A step that dies between the two leaves the run
 open, and whoever looks through the open ones next puts it right (see settle).
@@ -11,13 +13,15 @@ open, and whoever looks through the open ones next puts it right (see settle).
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from itertools import takewhile
 from urllib.parse import quote, unquote
 
 from shared import names
-from shared.contracts import EndRecord, ErrorBody, Priority, State, StoredRequest
+from shared.contracts import Batch, EndRecord, ErrorBody, Priority, State, StoredRequest
 from shared.storage import BlobStore
 
 _LAST_MS = 10**13 - 1
@@ -87,6 +91,62 @@ def open_runs(store: BlobStore, priority: Priority) -> Iterator[str]:
         yield path.rpartition("_")[2]
 
 
+def is_open(store: BlobStore, stored: StoredRequest) -> bool:
+    """Whether the run, or its callback, is still owed to somebody."""
+    paths = [_open_path(stored, priority) for priority in _ORDER]
+    return any(store.exists(path) for path in (*paths, names.open_callback_path(stored.run)))
+
+
+def open_batch(store: BlobStore, batch: Batch) -> None:
+    store.put(_batch_path(batch), b"")
+
+
+def close_batch(store: BlobStore, batch: Batch) -> None:
+    store.delete(_batch_path(batch))
+
+
+def open_batches(store: BlobStore) -> list[str]:
+    """Batches that are not expanded yet."""
+    folder = f"{names.OPEN}/batches/"
+    return [path.removeprefix(folder).partition("_")[0] for path in store.list(folder)]
+
+
+@dataclass
+class Load:
+    """What is open now."""
+
+    jobs: int = 0
+    """And videos of batches that are not jobs yet."""
+    by_caller: Counter[str] = field(default_factory=Counter)
+    """By names.caller_mark."""
+    oldest: datetime | None = None
+    """When the first of the open runs was accepted."""
+
+    def add(self, caller: str, count: int) -> None:
+        self.jobs += count
+        self.by_caller[caller] += count
+
+
+def load(store: BlobStore) -> Load:
+    """One listing, and one more for each batch that is not expanded yet."""
+    found, runs = Load(), set()
+    for path in store.list(f"{names.OPEN}/"):
+        _, kind, rest = path.split("/", 2)
+        if kind == "batches":
+            batch, total, caller = rest.split("_")
+            blocks = sum(1 for _ in store.list(names.batch_block_path(batch, None)))
+            found.add(caller, max(0, int(total) - blocks * names.BATCH_BLOCK))
+        elif kind != "callbacks":
+            created, caller, run = rest.split("_")
+            if run in runs:  # of a batch, and then somebody waits for it too
+                continue
+            runs.add(run)
+            found.add(caller, 1)
+            began = datetime.fromtimestamp(int(created) / 1000, UTC)
+            found.oldest = min(found.oldest or began, began)
+    return found
+
+
 def page(store: BlobStore, size: int, continuation: str | None = None) -> tuple[list[Entry], str | None]:
     """(at most `size` runs, newest first; where to go on, None at the end).
 
@@ -96,17 +156,24 @@ def page(store: BlobStore, size: int, continuation: str | None = None) -> tuple[
     return [_entry(path, metadata) for path, metadata in found], following
 
 
-def since(store: BlobStore, earliest: datetime) -> Iterator[Entry]:
-    """Runs that were accepted at or after `earliest`, newest first."""
+def every(store: BlobStore) -> Iterator[Entry]:
+    """All runs, newest first, page by page."""
     continuation = None
     while True:
         entries, continuation = page(store, 5000, continuation)
-        for entry in entries:
-            if entry.created < earliest:
-                return
-            yield entry
+        yield from entries
         if continuation is None:
             return
+
+
+def since(store: BlobStore, earliest: datetime) -> Iterator[Entry]:
+    """Runs that were accepted at or after `earliest`, newest first."""
+    return takewhile(lambda entry: entry.created >= earliest, every(store))
+
+
+def drop(store: BlobStore, entry: Entry) -> None:
+    """The run's job is gone."""
+    store.delete(_index_path(entry.run, entry.created.isoformat()))
 
 
 def find(store: BlobStore, run: str, created: str) -> Entry | None:
@@ -134,7 +201,12 @@ def _ms(created: str) -> int:
 
 
 def _open_path(stored: StoredRequest, priority: Priority) -> str:
-    return f"{names.OPEN}/{_ORDER.index(priority)}/{_ms(stored.created):013d}_{stored.run}"
+    caller = names.caller_mark(stored.caller)
+    return f"{names.OPEN}/{_ORDER.index(priority)}/{_ms(stored.created):013d}_{caller}_{stored.run}"
+
+
+def _batch_path(batch: Batch) -> str:
+    return names.open_batch_path(batch.id, len(batch.requests), batch.caller)
 
 
 def _index_path(run: str, created: str) -> str:

@@ -34,6 +34,7 @@ MAX_UNITS = MAX_FAN_OUT * BLOCK
 
 SCORES = "scores"
 JOBS = "jobs"
+SECRETS = "secrets"
 OPEN = "open"
 INDEX = "index"
 BATCHES = "batches"
@@ -104,7 +105,7 @@ def secret_path(job: str, fingerprint: str) -> str:
 
     By fingerprint of the request: a SAS is never sent to another request's address.
     """
-    return f"secrets/{job}/{fingerprint}"
+    return f"{SECRETS}/{job}/{fingerprint}"
 
 
 def callback_path(run: str) -> str:
@@ -114,7 +115,7 @@ def callback_path(run: str) -> str:
 
 def callback_secret_path(run: str, fingerprint: str) -> str:
     """Holds the query of the callback's URL until it is delivered or given up; never served."""
-    return f"secrets/{run}/{fingerprint}.callback"
+    return f"{SECRETS}/{run}/{fingerprint}.callback"
 
 
 def open_callback_path(run: str) -> str:
@@ -146,6 +147,11 @@ def attempt_of(job: str, run: str) -> int | None:
         return 1
     number = run.removeprefix(f"{job}-")
     return int(number) if number != run and number.isdigit() else None
+
+
+def is_of(job: str, path: str) -> bool:
+    """Whether a path is a record of some attempt at this job."""
+    return re.match(rf"{JOBS}/{re.escape(job)}(-[0-9]+)?/", path) is not None
 
 
 def blocks(first: int, end: int) -> list[range]:
@@ -183,10 +189,16 @@ def batch_items_path(batch: str) -> str:
     return f"{BATCHES}/{batch}/items.json"
 
 
-def open_batch_path(batch: str) -> str:
-    return f"{OPEN}/batches/{batch}"
+def open_batch_path(batch: str, total: int, caller: str | None) -> str:
+    """There until every one of its `total` requests was looked up."""
+    return f"{OPEN}/batches/{batch}_{total}_{caller_mark(caller)}"
+
+
+def caller_mark(caller: str | None) -> str:
+    """As the names of open runs and batches tell who asked for them; 0: nobody is known."""
+    return caller[:16] if caller else "0"
 
 
 def batch_secret_path(batch: str, fingerprint: str) -> str:
     """Holds every SAS of the batch, until its jobs have them."""
-    return f"secrets/{batch}/{fingerprint}"
+    return f"{SECRETS}/{batch}/{fingerprint}"

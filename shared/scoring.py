@@ -47,11 +47,14 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
     work = _Work(settings, store, plan, unit)
     meter = Meter()
     found = store.find(names.facts_path(facts_key))
-    missing = [name for name, key in keys.items() if not store.exists(names.score_path(key))]
+    # reuse: retention removes no scores that count as new.
+    missing = [name for name, key in keys.items() if not store.reuse(names.score_path(key))]
     heads = {name: plan.sources[name] for name in missing if name in plan.sources}
     kept = _kept_embeddings(store, {source: keys[source] for source in heads.values()})
     decoded = {*missing, *heads.values()} - set(heads) - (set(kept) - set(missing))
     known = SpanFacts.model_validate_json(found) if found and not decoded else None
+    if known:
+        store.reuse(names.facts_path(facts_key))
     facts = known or work.decode(sorted(decoded))
     for head, source in heads.items():
         work.read(head, source, kept)
@@ -110,7 +113,8 @@ def _key(video: VideoInfo, unit: Unit, what: str) -> str:
 
 
 def _kept_embeddings(store: BlobStore, keys: Mapping[str, str]) -> dict[str, Track]:
-    found = {name: store.find(names.embedding_path(key)) for name, key in keys.items()}
+    there = {name: names.embedding_path(key) for name, key in keys.items()}
+    found = {name: store.find(path) for name, path in there.items() if store.reuse(path)}
     return {name: from_npz(data) for name, data in found.items() if data}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import os
 import tempfile
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network
@@ -15,6 +16,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 VERSION = "0.1.0"
 ROOT = Path(__file__).resolve().parent.parent
+RETENTION_SCHEDULE = "0 30 3 * * *"
 
 
 def _split(value: object) -> object:
@@ -84,6 +86,23 @@ class Settings(BaseSettings):
     """Jobs of batches that run at the same time."""
     tariff: Path | None = ROOT / "tariff.json"
     """What the operator pays; empty for results without a price."""
+    max_open_jobs: int = Field(default=5000, ge=0)
+    """Jobs that have not ended, those of accepted batches too; more are refused with 429. 0: no limit."""
+    max_open_jobs_per_key: int = Field(default=2500, ge=0)
+    """The same of one caller, known by function key or, with easy_auth, by who signed in. 0: no limit."""
+    easy_auth: bool = False
+    """X-MS-CLIENT-PRINCIPAL-ID names the caller. Only where Easy Auth or an ingress sets it, and removes
+    what callers send under that name."""
+    retention_scores_days: int = Field(default=30, ge=0)
+    """Scores that no job used for so long are removed. 0: never, here and below."""
+    retention_jobs_days: int = Field(default=90, ge=0)
+    """Records and results of jobs, and batches, are removed so long after the job's end."""
+    retention_history_days: int = Field(default=14, ge=0)
+    """Durable instances that are over are purged so long after they began."""
+    retention_dry_run: bool = False
+    """Only say what would be removed."""
+    retention_schedule: str = RETENTION_SCHEDULE
+    """NCRONTAB, in UTC: when it is removed. Read when the functions are indexed: see retention_schedule()."""
     segment_s: int = 60
     max_video_s: int = 4 * 3600
     max_video_bytes: int = 64 * 1024**3
@@ -119,6 +138,11 @@ class Settings(BaseSettings):
         if self.models_container == self.container:
             raise ValueError("models_container must not be the service's own container")
         return self
+
+
+def retention_schedule() -> str:
+    """Of the environment alone: functions are indexed before anything else must be set."""
+    return os.environ.get("MATCHCUT_RETENTION_SCHEDULE") or RETENTION_SCHEDULE
 
 
 @lru_cache(maxsize=1)

@@ -7,9 +7,10 @@ Its exceptions stop here: they may quote a URL with its signature, ours never do
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
@@ -135,6 +136,19 @@ class BlobEntry:
     path: str
     etag: str
     length_bytes: int
+    modified: datetime
+    """When it was written last, by storage's clock, in whole seconds."""
+
+
+REUSED = timedelta(hours=6)
+"""A blob that was written no longer ago need not be touched when it is used again."""
+_MOST_DELETED = 256
+
+
+def _entry(properties: Any) -> BlobEntry:
+    return BlobEntry(
+        str(properties.name), str(properties.etag), int(properties.size), properties.last_modified
+    )
 
 
 class BlobStore:
@@ -239,11 +253,66 @@ class BlobStore:
         except BlobNotFound:
             return None
 
-    def entries(self) -> Iterator[BlobEntry]:
-        """Every blob, by path. Raises BlobNotFound where there is no such container."""
+    def entries(self, prefix: str = "") -> Iterator[BlobEntry]:
+        """Every blob, by path, page by page. Raises BlobNotFound where there is no such container."""
         with _translated_own(f"the container {self._container.container_name}"):
-            for blob in self._container.list_blobs():
-                yield BlobEntry(str(blob.name), str(blob.etag), int(blob.size))
+            for blob in self._container.list_blobs(name_starts_with=prefix or None):
+                yield _entry(blob)
+
+    def entry(self, path: str) -> BlobEntry | None:
+        """What the listing says of this blob; None where there is none."""
+        try:
+            with _translated_own(path):
+                return _entry(self._container.get_blob_client(path).get_blob_properties())
+        except BlobNotFound:
+            return None
+
+    def reuse(self, path: str) -> bool:
+        """Whether it is there; if so, it counts as written within the last REUSED, and its ETag is another
+        wherever that took writing: whoever was about to remove it as too old does not."""
+        found = self.entry(path)
+        if found is None:
+            return False
+        return found.modified >= self._now() - REUSED or self._touch(path)
+
+    def _now(self) -> datetime:
+        return datetime.now(UTC)
+
+    def _touch(self, path: str) -> bool:
+        try:
+            with _translated_own(path):
+                self._container.get_blob_client(path).set_blob_metadata({"reused": "1"})
+        except BlobNotFound:  # removed between two looks
+            return False
+        return True
+
+    def replace(self, path: str, data: bytes, etag: str) -> bool:
+        """Write over the blob if it is still the one with this ETag; whether it was."""
+        with _translated_own(path):
+            try:
+                self._container.upload_blob(
+                    path, data, overwrite=True, etag=etag, match_condition=MatchConditions.IfNotModified
+                )
+            except (ResourceModifiedError, ResourceNotFoundError):
+                return False
+        return True
+
+    def delete_unchanged(self, entries: Iterable[BlobEntry]) -> Sequence[BlobEntry]:
+        """Remove those that are still as they were listed, 256 in a request; those that were removed."""
+        removed, left = [], list(entries)
+        for start in range(0, len(left), _MOST_DELETED):
+            some = left[start : start + _MOST_DELETED]
+            wanted: Any = [
+                {"name": one.path, "etag": one.etag, "match_condition": MatchConditions.IfNotModified}
+                for one in some
+            ]
+            with _translated_own("a removal"):
+                answers: Any = self._container.delete_blobs(*wanted, raise_on_any_failure=False)
+                statuses = [int(answer.status_code) for answer in answers]
+            if strange := {status for status in statuses if status not in (202, 404, 412)}:
+                raise StorageUnavailable(f"Storage answered {min(strange)} for a removal.")
+            removed += [one for one, status in zip(some, statuses, strict=True) if status == 202]
+        return removed
 
     def delete(self, path: str) -> None:
         """Remove it; not an error where it is gone already."""

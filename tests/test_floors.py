@@ -24,7 +24,8 @@ FLOORS = {
     ),
     4: (
         "shared.batches", "shared.callbacks", "shared.cut", "shared.delivery", "shared.jobs",
-        "shared.listing", "shared.provisional", "shared.scoring", "shared.status", "shared.steps",
+        "shared.listing", "shared.provisional", "shared.quotas", "shared.retention", "shared.scoring",
+        "shared.status", "shared.steps",
     ),
     5: ("activities", "orchestrator"),
     6: ("function_app",),

@@ -26,6 +26,7 @@ from infra.local.azurite import DEFAULT_PORT as AZURITE_PORT
 from infra.local.azurite import Azurite
 from infra.local.bridge import Bridge
 from infra.local.engine import EngineServer, Retention
+from infra.local.keys import SETTING as KEYS
 from infra.local.management import PREFIX, Management, client_binding
 from infra.local.pool import Worker, WorkerPool
 from infra.local.routes import application
@@ -100,6 +101,7 @@ def run(options: Options) -> int:
             azurite.start()
         storage = options.storage or (azurite.connection_string if azurite else "")
         _set_environment(storage, base_url)
+        keys = os.environ.pop(KEYS, "")  # the workers need not know them
         app = load(options.app)
         server = EngineServer(Retention(options.history_s, options.history_count))
         stack.callback(server.stop)
@@ -110,7 +112,7 @@ def run(options: Options) -> int:
         timers = Timers(app.timers.values(), lambda: Worker(options.app, binding))
         stack.callback(timers.stop)
         management = Management(server.stub, app.orchestrators)
-        asgi = application(app, management, binding)
+        asgi = application(app, management, binding, keys)
         if azurite:
             azurite.wait_ready()
 

@@ -1,7 +1,8 @@
 """The HTTP side: the app's HTTP functions under their route prefix, and the management routes.
 
-authLevel is not enforced: the host is meant for one machine and binds to loopback unless told
-otherwise. The management routes answer loopback callers only, whatever the host is bound to.
+authLevel asks for a key where the host has keys (infra.local.keys); the levels function and admin are
+one. Without keys everybody is let in: the host is meant for one machine and binds to loopback unless
+told otherwise. The management routes answer loopback callers only, whatever the host is bound to.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import inspect
 import ipaddress
 import logging
+import os
 import re
 from typing import Any
 
@@ -22,6 +24,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.local.app import App, AppError, Function, new_invocation_id
+from infra.local.keys import Keys
 from infra.local.management import PREFIX, Management
 
 logger = logging.getLogger(__name__)
@@ -29,9 +32,11 @@ _METHODS = ("GET", "POST", "DELETE", "HEAD", "PATCH", "PUT", "OPTIONS")
 _PARAMETER = re.compile(r"^\{(\*?)(\w+)(:int)?\}$")
 
 
-def application(app: App, management: Management, client_binding: str) -> Starlette:
-    """Raises AppError where a route is written in a way that is not known here."""
-    functions = [_route(function, app.route_prefix, client_binding) for function in app.http]
+def application(app: App, management: Management, client_binding: str, keys: str = "") -> Starlette:
+    """`keys` as Keys reads them. Raises AppError for others, and for a route that is written in a way that is
+    not known here."""
+    known = Keys(keys)
+    functions = [_route(function, app.route_prefix, client_binding, known) for function in app.http]
     # As in the Functions host, a literal segment goes before a parameter, and that before a rest.
     functions.sort(key=lambda route: [(":path" in part, "{" in part) for part in route.path.split("/")])
     return Starlette(
@@ -64,9 +69,13 @@ def _is_loopback(client: tuple[str, int] | None) -> bool:
     return (mapped or address).is_loopback
 
 
-def _route(function: Function, prefix: str, client_binding: str) -> Route:
+def _route(function: Function, prefix: str, client_binding: str, keys: Keys) -> Route:
     async def endpoint(request: Request) -> Response:
-        body = await request.body()
+        if not keys.admit(function, request.headers, request.query_params):
+            return Response(status_code=401)
+        body = await _body(request)
+        if body is None:
+            return Response(status_code=413, headers={"connection": "close"})
         invocation_id = new_invocation_id()
         passed = HttpRequest(
             method=request.method,
@@ -92,6 +101,18 @@ def _route(function: Function, prefix: str, client_binding: str) -> Route:
 
     methods = [str(getattr(method, "value", method)) for method in function.trigger.methods or _METHODS]
     return Route(_path(function, prefix), endpoint, methods=methods)
+
+
+async def _body(request: Request) -> bytes | None:
+    """None where it is longer than the Functions host takes, by its own setting."""
+    most = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", 100 * 1024**2))
+    parts, length = [], 0
+    async for part in request.stream():
+        length += len(part)
+        if length > most:
+            return None
+        parts.append(part)
+    return b"".join(parts)
 
 
 def _path(function: Function, prefix: str) -> str:

@@ -48,6 +48,8 @@ class Batch(Contract):
     """sha256 of what the caller asked for, less every SAS."""
     requests: tuple[JobRequest, ...]
     """Without query strings."""
+    caller: str | None = None
+    """sha256 of who asked for it; its jobs are counted as this caller's."""
 
 
 class BatchItem(Contract):
@@ -86,7 +88,8 @@ class BatchStatus(Contract):
     """Accepting: not all of its videos have been looked up yet."""
     total: int
     counts: dict[str, int]
-    """Jobs by state; Refused: videos that became no job; Accepting: those not looked up yet."""
+    """Jobs by state; Refused: videos that became no job; Accepting: those not looked up yet; Gone: jobs
+    that were removed after their time."""
     eta_s: float | None
     failures: tuple[BatchFailure, ...]
     """The first hundred; the CSV has all."""

@@ -72,6 +72,8 @@ class StoredRequest(Contract):
     created: str
     attempt: int = 1
     priority: Priority = "interactive"
+    caller: str | None = None
+    """sha256 of who asked for it (limits.caller_id); None where nobody is known."""
 
     @property
     def run(self) -> str:

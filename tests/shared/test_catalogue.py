@@ -9,6 +9,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable
+from datetime import UTC, datetime
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
@@ -331,8 +332,9 @@ def test_folders_with_strange_names_are_no_models(
 ) -> None:
     operator.make()
     strange = ("..", "", ".", "a b", "Level", "x" * 65, "level\n", "a\\..\\b", "C:")
-    listed = [BlobEntry(f"{folder}/model.json", "1", 2) for folder in strange]
-    listed += [BlobEntry(path, "1", 2) for path in ("level/../../x", "/etc/passwd", "profiles/../x.json")]
+    paths = [f"{folder}/model.json" for folder in strange]
+    paths += ["level/../../x", "/etc/passwd", "profiles/../x.json"]
+    listed = [BlobEntry(path, "1", 2, datetime.now(UTC)) for path in paths]
     found = operator.catalogue()
     assert found._store is not None
     listed += found._store.entries()

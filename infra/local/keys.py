@@ -1,0 +1,38 @@
+"""Function keys of the embedded host: who may call the app's HTTP functions."""
+
+from __future__ import annotations
+
+import hmac
+import re
+from collections.abc import Mapping
+
+from infra.local.app import AppError, Function
+
+SETTING = "MATCHCUT_FUNCTION_KEYS"
+_LEAST = 16
+_PAIR = re.compile(rf"[A-Za-z0-9_.-]{{1,100}}=[!-+\--~]{{{_LEAST},200}}")
+
+
+class Keys:
+    """Keys by name, as `name=key`, several with commas between; none: every caller is let in.
+
+    Raises AppError, which repeats no key, for text of another form.
+    """
+
+    def __init__(self, text: str) -> None:
+        pairs = [pair.strip() for pair in text.split(",") if pair.strip()]
+        if wrong := [number for number, pair in enumerate(pairs, 1) if not _PAIR.fullmatch(pair)]:
+            raise AppError(
+                f"{SETTING}: entry {wrong[0]} is not name=key with a key of {_LEAST} to 200 characters,"
+                " letters, digits and signs but the comma."
+            )
+        self._keys = [pair.partition("=")[2].encode() for pair in pairs]
+
+    def admit(self, function: Function, headers: Mapping[str, str], params: Mapping[str, str]) -> bool:
+        """Whether the caller has what the function's authLevel asks for: a key in x-functions-key, else as
+        `code` in the URL. Every key is compared, each in constant time."""
+        level = function.trigger.auth_level
+        if not self._keys or str(getattr(level, "value", level)).upper() == "ANONYMOUS":
+            return True
+        given = (headers.get("x-functions-key") or params.get("code") or "").encode()
+        return sum(hmac.compare_digest(given, key) for key in self._keys) > 0

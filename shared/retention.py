@@ -1,0 +1,252 @@
+"""What is removed after its time, and never anything that an open run needs (floor 4).
+
+Any moment may bring a request for what is about to go, and a sweep may die at any step. So:
+
+- Scores. A run touches the scores that it reuses (BlobStore.reuse), so what it needs was written or touched
+  after it was accepted, but for SLACK. Nothing is removed that is younger than the oldest open run
+  less SLACK; and only what is still as it was listed, so a touch after the listing saves a blob, and a
+  touch after the removal tells the run to score again.
+- A job goes with all its attempts, so many days after its last one has ended. Its first request is replaced
+  by an empty one: that is the moment in which it is gone, if nobody touched the request
+  meanwhile, which is what a new attempt does first (keep_job). Then the rest is removed, the
+  empty request after it, and the entry in the index at the very end, where the next sweep would find what
+  this one left. A new job of the same id waits for that, or does it itself (finish_removal).
+- A batch goes after the last of its jobs, batch.json at the end.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from itertools import groupby
+
+from shared import ledger, names
+from shared.contracts import BatchItems, StoredRequest
+from shared.settings import Settings
+from shared.storage import REUSED, BlobEntry, BlobStore
+
+SLACK = 2 * REUSED
+"""REUSED, and for clocks that differ and requests that are under way."""
+_AT_A_TIME = 256
+_SHARDS = 256
+
+
+@dataclass
+class Tally:
+    """What went, or would go."""
+
+    blobs: int = 0
+    bytes: int = 0
+    things: int = 0
+    """Jobs, batches."""
+
+    def add(self, removed: Iterable[BlobEntry], things: int = 0) -> None:
+        self.things += things
+        for entry in removed:
+            self.blobs += 1
+            self.bytes += entry.length_bytes
+
+
+@dataclass
+class Sweep:
+    """Remove what is too old, once. `now`: from which ages are counted.
+
+    One that reaches `limit_s`, or dies, is gone on with by the next. Memory does not grow with the store:
+    listings are read page by page, and removals are made at once.
+    """
+
+    settings: Settings
+    store: BlobStore
+    now: datetime
+    limit_s: float = 3600.0
+    clock: Callable[[], float] = time.monotonic
+    scores: Tally = field(default_factory=Tally)
+    jobs: Tally = field(default_factory=Tally)
+    batches: Tally = field(default_factory=Tally)
+    secrets: Tally = field(default_factory=Tally)
+    complete: bool = False
+
+    def run(self) -> None:
+        """Raises what storage says; what was removed till then is counted."""
+        self._end_s = self.clock() + self.limit_s
+        steps = (self._sweep_jobs, self._sweep_batches, self._sweep_secrets, self._sweep_scores)
+        self.complete = all(step() for step in steps)
+
+    @property
+    def report(self) -> str:
+        dry = self.settings.retention_dry_run
+        told = ", ".join(
+            f"{tally.things or ''} {name} ({tally.blobs} blobs, {tally.bytes} bytes)".strip()
+            for name, tally in (
+                ("jobs", self.jobs),
+                ("batches", self.batches),
+                ("secrets", self.secrets),
+                ("scores", self.scores),
+            )
+        )
+        rest = "" if self.complete else "; the next run goes on"
+        return f"retention {'would remove' if dry else 'removed'}: {told}{rest}"
+
+    def _late(self) -> bool:
+        return self.clock() > self._end_s
+
+    def _delete(self, tally: Tally, entries: Iterable[BlobEntry]) -> None:
+        if self.settings.retention_dry_run:
+            tally.add(entries)
+            return
+        for some in _parts(entries):
+            tally.add(self.store.delete_unchanged(some))
+
+    # ------------------------------------------------------------ scores
+
+    def _sweep_scores(self) -> bool:
+        days = self.settings.retention_scores_days
+        if not days:
+            return True
+        before = self.now - timedelta(days=days)
+        # Of the open runs the oldest is known before the first listing: who comes later touches later.
+        if oldest := ledger.load(self.store).oldest:
+            before = min(before, oldest - SLACK)
+        # Another beginning each day, so that a limit does not always spare the same ones.
+        first = self.now.toordinal() * 97 % _SHARDS
+        for shard in (*range(first, _SHARDS), *range(first)):
+            if self._late():
+                return False
+            listed = self.store.entries(f"{names.SCORES}/{shard:02x}/")
+            self._delete(self.scores, (entry for entry in listed if entry.modified < before))
+        return True
+
+    # ------------------------------------------------------------ jobs
+
+    def _sweep_jobs(self) -> bool:
+        days = self.settings.retention_jobs_days
+        if not days:
+            return True
+        before = self.now - timedelta(days=days)
+        for entry in ledger.every(self.store):
+            if self._late():
+                return False
+            if entry.created < before:
+                self._sweep_job(entry, before)
+        return True
+
+    def _sweep_job(self, entry: ledger.Entry, before: datetime) -> None:
+        first = self.store.entry(names.request_path(entry.job))
+        given_up = first is not None and first.length_bytes == 0
+        if first is not None and not given_up:
+            if first.modified >= before or not self._is_over(entry.job, before):
+                return
+            if self.settings.retention_dry_run:
+                self.jobs.add(_records(self.store, entry.job), 1)
+                return
+            if not self.store.replace(first.path, b"", first.etag):
+                return  # somebody asks for it at this moment
+        if not self.settings.retention_dry_run:
+            self.jobs.add(finish_removal(self.store, entry.job), 1)
+            ledger.drop(self.store, entry)
+
+    def _is_over(self, job: str, before: datetime) -> bool:
+        """Whether its last attempt ended before, and of none anything is owed."""
+        runs = list(attempts(self.store, job))
+        end = self.store.entry(names.end_path(runs[-1].run)) if runs else None
+        if end is None or end.modified >= before:
+            return False
+        return not any(ledger.is_open(self.store, run) for run in runs)
+
+    # ------------------------------------------------------------ batches
+
+    def _sweep_batches(self) -> bool:
+        days = self.settings.retention_jobs_days
+        if not days:
+            return True
+        before = self.now - timedelta(days=days)
+        listed = self.store.entries(f"{names.BATCHES}/")
+        for batch, group in groupby(listed, key=lambda entry: entry.path.split("/")[1]):
+            if self._late():
+                return False
+            records = list(group)  # at most one for each BATCH_BLOCK of its videos, and two
+            if all(entry.modified < before for entry in records) and not self._is_needed(batch, records):
+                last = names.batch_path(batch)
+                self._delete(self.batches, (entry for entry in records if entry.path != last))
+                self._delete(self.batches, (entry for entry in records if entry.path == last))
+                self.batches.things += 1
+        return True
+
+    def _is_needed(self, batch: str, records: Iterable[BlobEntry]) -> bool:
+        if batch in ledger.open_batches(self.store):
+            return True
+        if not any(entry.path == names.batch_items_path(batch) for entry in records):
+            return False  # half removed, or never accepted
+        found = self.store.find(names.batch_items_path(batch))
+        items = BatchItems.model_validate_json(found).items if found else ()
+        jobs = {item.job for item in items if item.job}
+        return any(self.store.exists(names.request_path(job)) for job in jobs)
+
+    # ------------------------------------------------------------ secrets
+
+    def _sweep_secrets(self) -> bool:
+        """Those of requests whose caller's process died before they were stored; others go with their job's
+        end. There are few."""
+        days = self.settings.retention_jobs_days
+        if not days:
+            return True
+        before = self.now - timedelta(days=days)
+        for entry in self.store.entries(f"{names.SECRETS}/"):
+            if entry.modified < before and not self._is_owed(entry.path.split("/")[1]):
+                self._delete(self.secrets, [entry])
+        return True
+
+    def _is_owed(self, owner: str) -> bool:
+        """owner: a run or a batch."""
+        if found := self.store.find(names.request_path(owner)):
+            ended = self.store.exists(names.end_path(owner))
+            return not ended or ledger.is_open(self.store, StoredRequest.model_validate_json(found))
+        there = self.store.exists(names.batch_path(owner))
+        return there and not self.store.exists(names.batch_items_path(owner))
+
+
+def attempts(store: BlobStore, job: str) -> Iterator[StoredRequest]:
+    """The job's runs, the first one first; none where the job is gone."""
+    attempt = 1
+    while found := store.find(names.request_path(names.run_id(job, attempt))):
+        yield StoredRequest.model_validate_json(found)
+        attempt += 1
+
+
+def keep_job(store: BlobStore, job: str) -> bool:
+    """Before it is said that an ended job is there, or a new attempt is stored: no sweep removes it now, and
+    its time begins anew. False where one already does."""
+    path = names.request_path(job)
+    return store.reuse(path) and bool(store.find(path))
+
+
+def finish_removal(store: BlobStore, job: str) -> list[BlobEntry]:
+    """Remove what is left of a job that was given up; what was removed. Any number of callers may."""
+    given_up = store.entry(names.request_path(job))
+    if given_up is None or given_up.length_bytes:
+        return []
+    removed: list[BlobEntry] = []
+    # Everything of the old job is days older; what is not belongs to a new one of the same id.
+    old = (entry for entry in _records(store, job) if entry.modified < given_up.modified)
+    for some in _parts(entry for entry in old if entry.path != given_up.path):
+        removed += store.delete_unchanged(some)
+    removed += store.delete_unchanged([given_up])
+    return removed
+
+
+def _records(store: BlobStore, job: str) -> Iterator[BlobEntry]:
+    listed = store.entries(f"{names.JOBS}/{job}")
+    return (entry for entry in listed if names.is_of(job, entry.path))
+
+
+def _parts(entries: Iterable[BlobEntry]) -> Iterator[list[BlobEntry]]:
+    some: list[BlobEntry] = []
+    for entry in entries:
+        some.append(entry)
+        if len(some) == _AT_A_TIME:
+            yield some
+            some = []
+    if some:
+        yield some
