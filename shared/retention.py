@@ -30,7 +30,7 @@ from shared.storage import REUSED, BlobEntry, BlobStore
 SLACK = 2 * REUSED
 """REUSED, and for clocks that differ and requests that are under way."""
 _AT_A_TIME = 256
-_SHARDS = 256
+_SHARDS = "0123456789abcdef"
 
 
 @dataclass
@@ -110,11 +110,11 @@ class Sweep:
         if oldest := ledger.load(self.store).oldest:
             before = min(before, oldest - SLACK)
         # Another beginning each day, so that a limit does not always spare the same ones.
-        first = self.now.toordinal() * 97 % _SHARDS
-        for shard in (*range(first, _SHARDS), *range(first)):
+        first = self.now.toordinal() * 7 % len(_SHARDS)
+        for shard in _SHARDS[first:] + _SHARDS[:first]:
             if self._late():
                 return False
-            listed = self.store.entries(f"{names.SCORES}/{shard:02x}/")
+            listed = self.store.entries(f"{names.SCORES}/{shard}")
             self._delete(self.scores, (entry for entry in listed if entry.modified < before))
         return True
 
@@ -143,6 +143,7 @@ class Sweep:
                 return
             if not self.store.replace(first.path, b"", first.etag):
                 return  # somebody asks for it at this moment
+            self.jobs.bytes += first.length_bytes
         if not self.settings.retention_dry_run:
             self.jobs.add(finish_removal(self.store, entry.job), 1)
             ledger.drop(self.store, entry)

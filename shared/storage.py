@@ -12,7 +12,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, Self
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 import requests
@@ -158,7 +158,7 @@ class BlobStore:
         self._container: ContainerClient = service.get_container_client(container)
 
     @classmethod
-    def from_settings(cls, settings: Settings, patient: bool = True) -> BlobStore:
+    def from_settings(cls, settings: Settings, patient: bool = True) -> Self:
         """The store of these settings; makes the container where it is missing.
 
         Not `patient`: it gives up on storage within seconds, for callers that wait for an answer.
