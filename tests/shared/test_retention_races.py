@@ -43,7 +43,6 @@ class Service(RuleBasedStateMachine):
         self.url = self.bench.sas(self.bench.upload(CLIP))
         self.open: dict[str, StoredRequest] = {}
         self.known: dict[str, StoredRequest] = {}
-        self.planned: set[str] = set()
         self.scored: set[str] = set()
 
     @rule(name=NAMES)
@@ -74,15 +73,13 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule(name=NAMES)
     def work(self, name: str) -> None:
-        """One step of the job: plan, score, cut."""
+        """One step of the job: score, cut."""
         if name not in self.open:
             return
         run = self.open[name].run
         settings, store = self.bench.settings, self.bench.store
-        if run not in self.planned:
+        if run not in self.scored:
             run_plan(settings, store, run)
-            self.planned.add(run)
-        elif run not in self.scored:
             run_score(settings, store, run, 0)
             self.scored.add(run)
         else:
@@ -96,22 +93,18 @@ class Service(RuleBasedStateMachine):
         if stored := self.open.pop(name, None):
             cancel(self.bench.store, stored)
 
-    @rule(days=st.sampled_from([0.3, 1.0, 2.5, 6.0]))
+    @rule(days=st.sampled_from([1.0, 2.5, 6.0]))
     def wait(self, days: float) -> None:
         self.bench.wait(days)
 
-    @rule()
-    def sweep(self) -> None:
-        self.bench.sweep()
-
     @rule(
         step=st.integers(1, 8),
-        happens=st.sampled_from(["death", "post", "retry", "work", "sweep"]),
+        happens=st.sampled_from(["nothing", "death", "post", "retry", "work", "sweep"]),
         name=NAMES,
     )
     def sweep_and_something_happens(self, step: int, happens: str, name: str) -> None:
         def happen(number: int) -> None:
-            if number != step:
+            if number != step or happens == "nothing":
                 return
             if happens == "death":
                 raise StorageUnavailable("Storage answered 503.")
@@ -142,9 +135,8 @@ class Service(RuleBasedStateMachine):
             assert run in opened
             assert run == find_request(store, stored.job).run
             assert "sig=" in find_secret(store, stored)
-            if run in self.planned:
-                assert run == load_plan(store, run).job
             if run in self.scored:
+                assert run == load_plan(store, run).job
                 scores: Any = load_summary(store, run, 0).scores
                 assert scores
                 assert all(store.exists(names.score_path(key)) for key in scores.values())
@@ -164,8 +156,8 @@ def test_no_sweep_removes_what_an_open_job_needs(azurite: Azurite, monkeypatch: 
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=8,
-            stateful_step_count=20,
+            max_examples=20,
+            stateful_step_count=16,
             deadline=None,
             derandomize=True,
             phases=[Phase.generate],
