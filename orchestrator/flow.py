@@ -10,6 +10,7 @@ through sub-orchestrations, since replay work grows with the square of one orche
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Generator, Sequence
 from datetime import timedelta
 from typing import Any
@@ -18,14 +19,17 @@ from azure.durable_functions import DurableOrchestrationContext
 
 from shared import names
 from shared.contracts import State
-from shared.errors import ErrorRecord, SegmentFailed
+from shared.errors import ErrorRecord, MatchcutError, SegmentFailed
 
 Flow = Generator[Any, Any, Any]
 Failed = dict[str, list[int]]
 """Error code -> units given up."""
 
-WAVES = 3
-"""A step that fails with a retryable error is run in up to two more waves."""
+PAUSES_S = (2, 15, 60, 300, 900)
+"""Waits before a step that met trouble which may pass is run again: storage may be away for twenty minutes."""
+TRIES = 3
+"""Of a step whose process dies, or that fails for no reason it knows: the fault may be the step's own."""
+_OWN_FAULT = frozenset({MatchcutError.code, SegmentFailed.code})
 
 _LOST: ErrorRecord = {
     **SegmentFailed("The process that ran this step ended before it answered.").record(),
@@ -57,7 +61,7 @@ def run_callback(context: DurableOrchestrationContext) -> Flow:
             return {"state": "unknown"}
         if answer["state"] != "pending":
             return {"state": answer["state"]}
-        yield context.create_timer(context.current_utc_datetime + timedelta(seconds=answer["wait_s"]))
+        yield from _pause(context, answer["wait_s"])
         attempt += 1
 
 
@@ -130,9 +134,10 @@ def _score(context: DurableOrchestrationContext, job: str, first: int, end: int,
 
 
 def _score_units(context: DurableOrchestrationContext, job: str, units: Sequence[int], few: bool) -> Flow:
-    """Waves of score_segment: those that fail with a retryable error go into the next wave."""
+    """Waves of score_segment: those that fail with a retryable error go into the next wave, after a pause."""
     failed: Failed = {}
-    for wave in range(WAVES):
+    own_faults: Counter[int] = Counter()
+    for pause_s in (*PAUSES_S, None):
         answers: list[Any] = []
         for some in _parts(units, names.FEW if few else names.MAX_FAN_OUT):
             tasks = [context.call_activity(names.SCORE_SEGMENT, {"job": job, "unit": unit}) for unit in some]
@@ -141,13 +146,16 @@ def _score_units(context: DurableOrchestrationContext, job: str, units: Sequence
         for unit, answer in zip(units, answers, strict=True):
             if answer["ok"]:
                 continue
-            if answer["error"]["retryable"] and wave < WAVES - 1:
+            error = answer["error"]
+            own_faults[unit] += error["code"] in _OWN_FAULT
+            if error["retryable"] and own_faults[unit] < TRIES and pause_s is not None:
                 again.append(unit)
             else:
-                failed.setdefault(answer["error"]["code"], []).append(unit)
+                failed.setdefault(error["code"], []).append(unit)
         units = again
-        if not units:
+        if not units or pause_s is None:
             break
+        yield from _pause(context, pause_s)
     return failed
 
 
@@ -206,16 +214,24 @@ def _all(context: DurableOrchestrationContext, tasks: list[Any]) -> Flow:
 
 
 def _insist(context: DurableOrchestrationContext, activity: str, task: dict[str, Any]) -> Flow:
-    """One activity, tried again while its error is retryable, WAVES times in all."""
-    answer = _LOST_ANSWER
-    for _ in range(WAVES):
+    """One activity, tried again while its error is retryable, with pauses."""
+    answer, own_faults = _LOST_ANSWER, 0
+    for pause_s in (*PAUSES_S, None):
         try:
             answer = yield context.call_activity(activity, task)
         except Exception:
             answer = _LOST_ANSWER
         if answer["ok"] or not answer["error"]["retryable"]:
             break
+        own_faults += answer["error"]["code"] in _OWN_FAULT
+        if own_faults == TRIES or pause_s is None:
+            break
+        yield from _pause(context, pause_s)
     return answer
+
+
+def _pause(context: DurableOrchestrationContext, pause_s: int) -> Flow:
+    yield context.create_timer(context.current_utc_datetime + timedelta(seconds=pause_s))
 
 
 def _fail(context: DurableOrchestrationContext, job: str, error: ErrorRecord) -> Flow:

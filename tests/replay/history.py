@@ -42,8 +42,9 @@ class Replay:
     calls: list[tuple[str, Any]] = field(default_factory=list)
     scheduled: list[int] = field(default_factory=list)
     """How many actions each step of the orchestration scheduled, in order."""
-    timers: int = 0
     subs: list[str] = field(default_factory=list)
+    pauses: list[str] = field(default_factory=list)
+    """When its timers are to fire."""
     replayed_events: int = 0
     largest_history: int = 0
     histories: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
@@ -68,6 +69,7 @@ class Replay:
             assert new, "the orchestrator waits for something that was never scheduled"
             self.scheduled.append(len(new))
             first = done_actions - len(new)
+            self.pauses += [a["fireAt"] for a in new if a["actionType"] == ActionType.CREATE_TIMER]
             scheduled = [_scheduled(first + index, action) for index, action in enumerate(new)]
             history += [*scheduled, _event(Kind.ORCHESTRATOR_COMPLETED)]
             # As on the real host, every completion is an episode of its own: the worst case.
@@ -85,7 +87,6 @@ class Replay:
 
     def _completed(self, task_id: int, action: dict[str, Any], instance: str) -> dict[str, Any]:
         if action["actionType"] == ActionType.CREATE_TIMER:
-            self.timers += 1
             return _event(Kind.TIMER_FIRED, TimerId=task_id, FireAt=action["fireAt"])
         is_sub = action["actionType"] == ActionType.CALL_SUB_ORCHESTRATOR
         value = json.loads(action["input"])

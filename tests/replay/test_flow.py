@@ -81,13 +81,42 @@ def test_a_unit_that_fails_once_is_run_again_and_only_that_one() -> None:
     assert service.cut == [{}]
 
 
-def test_a_unit_that_always_fails_is_given_up_after_three_tries_and_named() -> None:
+def test_a_unit_whose_storage_stays_away_is_given_up_after_longer_and_longer_pauses_and_named() -> None:
     busy = StorageUnavailable("Storage answered 503.")
     service = Service(5, lambda unit, attempt: busy if unit == 3 else None)
-    _, output = run(service)
+    replay, output = run(service)
     assert output == {"state": "CompletedWithGaps"}
-    assert service.tries[3] == 3
+    assert service.tries[3] == 6
     assert service.cut == [{"storage_unavailable": [3]}]
+    # The synthetic clock stands still at 20:45.
+    times = ["20:45:02", "20:45:15", "20:46:00", "20:50:00", "21:00:00"]
+    assert times == [pause[11:19] for pause in replay.pauses]
+
+
+def test_storage_that_was_away_takes_no_try_from_a_unit_whose_process_dies() -> None:
+    busy = StorageUnavailable("Storage answered 503.")
+    trouble = {1: busy, 2: "crash", 3: busy, 4: "crash"}
+    service = Service(3, lambda unit, attempt: trouble.get(attempt) if unit == 1 else None)
+    _, output = run(service)
+    assert output == {"state": "Completed"}
+    assert service.tries[1] == 5
+
+
+def test_a_step_waits_for_storage_longer_than_for_a_process_that_dies() -> None:
+    healthy = Service(1)
+    tries: Counter[str] = Counter()
+
+    def service(activity: str, task: Any) -> Any:
+        tries[activity] += 1
+        if activity == names.PLAN_LOOK and tries[activity] < 6:
+            return {"ok": False, "error": StorageUnavailable("Storage answered 503.").record()}
+        if activity == names.WRITE_CUT:
+            raise Crash("the worker was killed")
+        return healthy(activity, task)
+
+    _, output = run(service)
+    assert output == {"state": "Failed", "code": "segment_failed"}
+    assert (6, 3) == (tries[names.PLAN_LOOK], tries[names.WRITE_CUT])
 
 
 def test_a_failure_that_will_not_pass_is_not_tried_again() -> None:
@@ -276,7 +305,7 @@ def test_a_batch_is_expanded_block_by_block_and_jobs_start_meanwhile() -> None:
         return {"ok": True}
 
     assert {"lost": 1} == Replay(service).run(names.BATCH, "b-1", {"total": 60})
-    assert [0, 25, 25, 25, 50] == [first for name, first in calls if name == names.EXPAND_BATCH]
+    assert [0, *[25] * 6, 50] == [first for name, first in calls if name == names.EXPAND_BATCH]
     assert 3 == sum(name == names.START_NEXT for name, _ in calls)
 
 
@@ -291,7 +320,7 @@ def test_a_callback_is_tried_again_after_the_time_that_its_last_attempt_says() -
     replay = Replay(service)
     assert {"state": "delivered"} == replay.run(names.CALLBACK, f"{JOB}-callback", {"job": JOB})
     assert [1, 2, 3] == [task["attempt"] for _, task in replay.calls]
-    assert 2 == replay.timers
+    assert 2 == len(replay.pauses)
 
 
 def test_a_callback_whose_record_cannot_be_read_is_left_to_whoever_tends() -> None:
