@@ -20,6 +20,7 @@ from azure.core import MatchConditions
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
+    DecodeError,
     HttpResponseError,
     ResourceExistsError,
     ResourceModifiedError,
@@ -46,7 +47,16 @@ from shared.ranges import RangeReader
 from shared.settings import Settings
 
 # A redirect could lead a credential, or the reader, to a host that is not on the allow-list.
-_PATIENT: dict[str, Any] = {"permit_redirects": False, "connection_timeout": 20, "read_timeout": 60}
+# Waits of 2, 4, 8, 16 and 32 s: a minute, as by default, but the first one is not 15 s for a single 503.
+_PATIENT: dict[str, Any] = {
+    "permit_redirects": False,
+    "connection_timeout": 20,
+    "read_timeout": 60,
+    **dict.fromkeys(("retry_total", "retry_connect", "retry_read", "retry_status"), 5),
+    "initial_backoff": 0,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+}
 _CONNECTIONS = 64
 # For a caller who waits for an answer: at most about ten seconds.
 _PROMPT: dict[str, Any] = {
@@ -101,6 +111,8 @@ def _translated(what: str) -> Iterator[None]:
         failure = VideoChanged(f"{what} was replaced while it was being read.")
     except ClientAuthenticationError:
         failure = BlobAccessDenied(f"{what} may not be read with what the URL grants.")
+    except DecodeError:  # whatever its status: what says more has not come
+        failure = StorageUnavailable(f"Storage's answer for {what} broke off.")
     except HttpResponseError as error:
         status = error.status_code or 0
         if status in (401, 403) or error.error_code == "PublicAccessNotPermitted":  # type: ignore[attr-defined]
