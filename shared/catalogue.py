@@ -11,20 +11,21 @@ by one rename, and never changes: a job keeps the model it was planned with, wha
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import re
 import shutil
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
 from shared.contracts import ModelManifest, ModelRef, Profile
 from shared.drift import Reference, parse_reference, read_reference
-from shared.errors import BlobNotFound, ModelRefused, UnknownModel, VideoChanged
+from shared.errors import BlobNotFound, ModelRefused, StorageUnavailable, UnknownModel, VideoChanged
 from shared.inference import load_model, read_manifest
 from shared.profiles import list_profiles, load_profile
 from shared.settings import Settings
@@ -39,6 +40,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _SAMPLE = re.compile(r"sample/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PROFILES = "profiles"
 _LEFT_BEHIND_S = 3600
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 @dataclass(frozen=True)
@@ -250,6 +252,7 @@ class Catalogue:
         except (BlobNotFound, VideoChanged) as gone:
             raise ModelRefused(f"{what}, and was replaced while it was fetched: {gone.message}") from None
         except OSError as bad:
+            _raise_if_full(bad)
             raise ModelRefused(
                 f"model {ref.name} cannot be kept in {self._settings.models_cache} ({bad.strerror})"
             ) from bad
@@ -310,12 +313,23 @@ def _incomplete(manifest: ModelManifest, blobs: Mapping[str, BlobEntry]) -> str 
 @contextmanager
 def _folder_of(files: Mapping[str, bytes]) -> Iterator[Path]:
     """A folder with these files, for readers that read folders; their names have been checked."""
-    with tempfile.TemporaryDirectory(prefix="matchcut-") as folder:
-        for name, data in files.items():
-            path = Path(folder) / name
-            path.parent.mkdir(exist_ok=True)
-            path.write_bytes(data)
-        yield Path(folder)
+    with ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="matchcut-")))
+            for name, data in files.items():
+                path = folder / name
+                path.parent.mkdir(exist_ok=True)
+                path.write_bytes(data)
+        except OSError as bad:
+            _raise_if_full(bad)
+            raise
+        yield folder
+
+
+def _raise_if_full(bad: OSError) -> None:
+    """A full disk says nothing of the model, and may have room in a minute."""
+    if bad.errno in _FULL:
+        raise StorageUnavailable(f"The disk for models and scratch is full ({bad.strerror}).") from bad
 
 
 def _discard(folder: Path) -> None:
