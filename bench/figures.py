@@ -31,18 +31,18 @@ def kept(target: str, figures: list[Figure]) -> list[dict[str, Any]]:
     return [entry for entry in old if entry["figure"] not in measured]
 
 
-def commit() -> str:
-    """Of the checkout; "+changes" behind it where that has some."""
-    head = ["git", "rev-parse", "HEAD"], ["git", "status", "--porcelain", "-uno"]
-    found, dirty = (
-        subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout.strip() for command in head
+def commit_of() -> str:
+    """Twelve digits of the commit that is measured, and whether more than that is in the files."""
+    commit, changes = (
+        subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True).stdout.strip()
+        for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
     )
-    return found[:12] + ("+changes" if dirty else "")
+    return commit[:12] + ("+changes" if changes else "")
 
 
 def write(target: str, figures: list[Figure], keep: bool = False) -> Path:
     """Write the results of one target, and print them. keep: beside what `kept` finds."""
-    measured = {"date": datetime.now(UTC).date().isoformat(), "commit": commit()}
+    measured = {"date": datetime.now(UTC).date().isoformat(), "commit": commit_of()}
     document = (kept(target, figures) if keep else []) + [
         {**asdict(figure), **measured} for figure in figures
     ]
