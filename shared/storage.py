@@ -115,7 +115,8 @@ def _translated(what: str) -> Iterator[None]:
         failure = StorageUnavailable(f"Storage's answer for {what} broke off.")
     except HttpResponseError as error:
         status = error.status_code or 0
-        if status in (401, 403) or error.error_code == "PublicAccessNotPermitted":  # type: ignore[attr-defined]
+        code = getattr(error, "error_code", None)  # none where the body broke off three times
+        if status in (401, 403) or code == "PublicAccessNotPermitted":
             failure = BlobAccessDenied(f"{what} may not be read with what the URL grants.")
         elif 300 <= status < 400:
             failure = HostNotAllowed(f"{what} redirects elsewhere, and redirects are not followed.")
