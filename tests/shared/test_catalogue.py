@@ -6,6 +6,7 @@ import hashlib
 import json
 import multiprocessing
 import os
+import resource
 import shutil
 import uuid
 from collections.abc import Callable
@@ -429,3 +430,21 @@ def test_the_reference_is_read_without_fetching_the_model(operator: Operator) ->
     assert not operator.settings().models_cache.exists()
     operator.put("level/sample/reference.json", b"{}")
     assert found.reference(manifest.ref) is None
+
+
+def test_a_full_disk_is_trouble_that_may_pass_and_no_fault_of_the_model(operator: Operator) -> None:
+    manifest = operator.make()
+    found = operator.catalogue()
+    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, allowed[1]))
+    try:
+        with pytest.raises(StorageUnavailable, match="full"):
+            found.manifests()
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+        found.manifests()
+        resource.setrlimit(resource.RLIMIT_FSIZE, (10, allowed[1]))
+        with pytest.raises(StorageUnavailable, match="full"):
+            found.folder(manifest.ref)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
+    assert files(found.folder(manifest.ref))
