@@ -26,7 +26,7 @@ Failed = dict[str, list[int]]
 """Error code -> units given up."""
 
 PAUSES_S = (2, 15, 60, 300, 900)
-"""Waits before a step that met trouble which may pass is run again: storage may be away for twenty minutes."""
+"""Waits before a step that met trouble which may pass is run again: for storage that is away, 21 minutes."""
 TRIES = 3
 """Of a step whose process dies, or that fails for no reason it knows: the fault may be the step's own."""
 _OWN_FAULT = frozenset({MatchcutError.code, SegmentFailed.code})
