@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo host test lint setup ocr k8s-check worker-check models replay-bench spotting-bench bench bench-sweep \
-	corpus clean
+	corpus chaos clean
 
 # Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
 OPTIONS := VIDEO OUT SEGMENT_S WORKERS PORT AZURITE_PORT DATA
@@ -59,6 +59,10 @@ corpus: $(BIN)/.dev
 
 bench-sweep: $(BIN)/.dev
 	$(BIN)/python -m bench.sweep
+
+# RUNS=50, SEED= some seeds alone. Runs that the same code has made already are not made again.
+chaos: $(BIN)/.dev
+	$(BIN)/python -m bench.chaos $${RUNS:+--runs "$$RUNS"} $${SEED:+--seed $$SEED}
 
 setup: $(BIN)/.dev
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from bench.corpus_job import LIMIT_S, Ending, Runner
 from bench.cpu import tree
-from bench.figures import Figure, commit, write
+from bench.figures import Figure, commit_of, write
 from bench.mutations import Case, cases
 from infra.local.azurite import Azurite
 from shared import errors
@@ -170,7 +170,7 @@ def _code(end: str) -> str:
 
 def publish(found: Sequence[Figure], endings: Sequence[Ending]) -> None:
     lines = [
-        f"`make corpus`, {datetime.now(UTC).date().isoformat()}, commit {commit()}, "
+        f"`make corpus`, {datetime.now(UTC).date().isoformat()}, commit {commit_of()}, "
         f"{os.cpu_count()} shared cores.",
         "",
         "| figure | value | goal | |",
@@ -210,7 +210,7 @@ def main() -> None:
     given = parser.parse_args()
     KEPT.mkdir(exist_ok=True)
     trial = bool(given.limit or given.only)
-    kept = None if trial else KEPT / f"corpus-{commit()}.jsonl"
+    kept = None if trial else KEPT / f"corpus-{commit_of()}.jsonl"
     if kept and given.fresh:
         kept.unlink(missing_ok=True)
     with canary() as (port, asked):
