@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo host test lint setup ocr k8s-check worker-check models replay-bench spotting-bench bench bench-sweep \
-	corpus chaos clean
+	corpus chaos lock audit clean
 
 # Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
 OPTIONS := VIDEO OUT SEGMENT_S WORKERS PORT AZURITE_PORT DATA
@@ -26,6 +26,7 @@ lint: $(BIN)/.dev
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
+	$(BIN)/bandit -q -c pyproject.toml -r activities client infra orchestrator shared function_app.py
 
 k8s-check: $(BIN)/.dev
 	$(BIN)/python -m infra.k8s.check
@@ -68,24 +69,38 @@ setup: $(BIN)/.dev
 
 ocr: $(BIN)/.ocr
 
-# The stamps hang on the requirements, so a second run starts at once and a changed pin is installed.
-$(BIN)/.local: requirements.txt requirements-local.txt
+# The stamps hang on the locks, so a second run starts at once and a changed pin is installed.
+$(BIN)/.local: locks/requirements-local.txt
 	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v < (3, 14) else "matchcut needs Python 3.11, 3.12 or 3.13; set PYTHON=")'
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@echo "Installing what the demo needs (the first time takes a minute) ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-local.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r locks/requirements-local.txt
 	@$(BIN)/python -m infra.local setup
 	@touch $@
 
-$(BIN)/.dev: $(BIN)/.local requirements-dev.txt requirements-ocr.txt
+$(BIN)/.dev: $(BIN)/.local locks/requirements-dev.txt
 	@echo "Installing what the tests need ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-dev.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r locks/requirements-dev.txt
 	@touch $@
 
-$(BIN)/.ocr: $(BIN)/.local requirements-ocr.txt
+$(BIN)/.ocr: $(BIN)/.local locks/requirements-ocr.txt
 	@echo "Installing what reads the scoreboard ..."
-	@$(BIN)/python -m pip install -q --disable-pip-version-check -r requirements-ocr.txt
+	@$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r locks/requirements-ocr.txt
 	@touch $@
+
+# What requirements*.txt ask for, with all that comes along, for every Python and system, by hash.
+lock: $(BIN)/.local
+	@test -x .venv-lock/bin/uv || $(PYTHON) -m venv .venv-lock
+	@.venv-lock/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9
+	@for set in "" -local -ocr -dev; do \
+		.venv-lock/bin/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-annotate \
+			--no-header requirements$$set.txt -o locks/requirements$$set.txt || exit 1; done
+
+# Known weaknesses of what is locked; it asks the package registry's advisory service.
+audit:
+	@test -x .venv-audit/bin/python || $(PYTHON) -m venv .venv-audit
+	@.venv-audit/bin/python -m pip install -q --disable-pip-version-check pip-audit==2.10.1
+	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r locks/requirements-dev.txt
 
 clean:
-	rm -rf .venv .venv-worker .venv-bench .tools .run out
+	rm -rf .venv .venv-worker .venv-bench .venv-lock .venv-audit .tools .run out

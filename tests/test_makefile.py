@@ -18,7 +18,8 @@ def checkout(tmp_path: Path) -> Path:
     """A folder with the Makefile, set up, in which python only prints its arguments."""
     shutil.copy(ROOT / "Makefile", tmp_path)
     (tmp_path / ".venv" / "bin").mkdir(parents=True)
-    for name in ("requirements.txt", "requirements-local.txt", ".venv/bin/.local"):
+    (tmp_path / "locks").mkdir()
+    for name in ("locks/requirements-local.txt", ".venv/bin/.local"):
         (tmp_path / name).touch()
     python = tmp_path / ".venv" / "bin" / "python"
     python.write_text(STUB)

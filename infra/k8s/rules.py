@@ -162,7 +162,7 @@ def _check_container(name: str, container: Document, writable: set[str]) -> Iter
         yield f"{name} must not be privileged"
     mounts = {m["mountPath"] for m in container.get("volumeMounts", []) if m["name"] in writable}
     home = [entry.get("value") for entry in container.get("env", []) if entry["name"] == "HOME"]
-    if "/tmp" not in mounts or home != ["/tmp"]:
+    if "/tmp" not in mounts or home != ["/tmp"]:  # nosec B108
         yield f"{name} must have /tmp as an emptyDir and as its HOME, since nothing else is writable"
     for bound in ("requests", "limits"):
         if missing := {"cpu", "memory"} - container.get("resources", {}).get(bound, {}).keys():

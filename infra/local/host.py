@@ -38,7 +38,7 @@ _PORT_OPTION = "--port, or PORT= with make"
 _GRACE_S = 3
 _STOP_LIMIT_S = 20
 _POLL_S = 0.5
-_WILDCARDS = ("0.0.0.0", "::")
+_WILDCARDS = ("0.0.0.0", "::")  # nosec B104
 
 
 @dataclass(frozen=True)

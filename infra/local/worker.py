@@ -26,10 +26,10 @@ from typing import Any
 Request = tuple[str, str, str]
 
 
-def _read(connection: Connection, requests: queue.SimpleQueue[Request]) -> None:
+def _read(connection: Connection, work: queue.SimpleQueue[Request]) -> None:
     while True:
         try:
-            requests.put(connection.recv())
+            work.put(connection.recv())
         except (EOFError, OSError):
             os.killpg(0, signal.SIGKILL) if os.getpgrp() == os.getpid() else os._exit(1)
 
@@ -77,8 +77,8 @@ def main(fd: int, module: str, client_binding: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.set_inheritable(fd, False)
     connection = Connection(fd)
-    requests: queue.SimpleQueue[Request] = queue.SimpleQueue()
-    threading.Thread(target=_read, args=(connection, requests), daemon=True).start()
+    work: queue.SimpleQueue[Request] = queue.SimpleQueue()
+    threading.Thread(target=_read, args=(connection, work), daemon=True).start()
 
     from infra.local import log
     from infra.local.app import AppError, load
@@ -92,7 +92,7 @@ def main(fd: int, module: str, client_binding: str) -> None:
     connection.send(("ready", os.getpid()))
     with asyncio.Runner() as loop:
         while True:
-            connection.send(run(app, requests.get(), client_binding, loop))
+            connection.send(run(app, work.get(), client_binding, loop))
 
 
 if __name__ == "__main__":
