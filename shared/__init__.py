@@ -1,1 +1,1 @@
-"""The core: plan, score, spot, cut. No function bindings; azure only in storage.py."""
+"""The core: plan, score, spot, cut. No function bindings; Azure only in azure.py, storage.py and sources.py."""

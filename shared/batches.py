@@ -40,8 +40,9 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.settings import Settings
+from shared.sources import parse_source
 from shared.steps import choose
-from shared.storage import BlobStore, parse_source
+from shared.storage import BlobStore
 from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 8 * 1024**2

@@ -37,8 +37,9 @@ from shared.errors import (
     VideoTooLarge,
 )
 from shared.settings import Settings
+from shared.sources import look_up, open_source, parse_source, split_secret
 from shared.steps import choose, close_job, find_look, find_secret, settle
-from shared.storage import BlobStore, look_up, open_source, parse_source, split_secret
+from shared.storage import BlobStore
 from shared.timelines import FORMATS
 from shared.webhooks import validate_callback
 

@@ -16,6 +16,7 @@ from math import ceil
 from typing import Literal
 
 from shared import ledger, names
+from shared.azure import traffic
 from shared.board import settled
 from shared.catalogue import Catalogue
 from shared.contracts import (
@@ -40,7 +41,8 @@ from shared.plan import segments
 from shared.proposals import NOTHING, propose
 from shared.ranges import RangeReader
 from shared.settings import Settings
-from shared.storage import BlobFacts, BlobStore, open_source, parse_source, read_ranges, traffic
+from shared.sources import BlobFacts, open_source, parse_source, read_ranges
+from shared.storage import BlobStore
 from shared.tracks import Track, from_npz, stitch
 
 

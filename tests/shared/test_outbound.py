@@ -16,7 +16,7 @@ from shared.addresses import Endpoint, Guard
 from shared.errors import BlobAccessDenied, HostNotAllowed, StorageUnavailable
 from shared.outbound import Answer, NoAnswer, Patience, post
 from shared.settings import Settings
-from shared.storage import look_up, open_source, parse_source, split_secret
+from shared.sources import look_up, open_source, parse_source, split_secret
 from tests.shared.receivers import Authority, Play, Receiver, drip, flood, reset, say, silence
 
 HOST = "hooks.example.com"

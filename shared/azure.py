@@ -1,0 +1,160 @@
+"""Clients of blob storage, what becomes of their failures, and what they are asked (floor 3).
+
+With shared/storage.py and shared/sources.py the only modules that know Azure. Authentication and retries
+are the SDK's. Its exceptions stop here: they may quote a URL with its signature, ours never do.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import requests
+from azure.core.exceptions import (
+    AzureError,
+    ClientAuthenticationError,
+    DecodeError,
+    HttpResponseError,
+    ResourceModifiedError,
+    ResourceNotFoundError,
+)
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import BlobServiceClient
+from requests.adapters import HTTPAdapter
+from urllib3.util.retry import Retry
+
+from shared.errors import (
+    BadUrl,
+    BlobAccessDenied,
+    BlobNotFound,
+    HostNotAllowed,
+    MatchcutError,
+    StorageUnavailable,
+    VideoChanged,
+)
+
+# A redirect could lead a credential, or the reader, to a host that is not on the allow-list.
+# Waits of 2, 4, 8, 16 and 32 s: a minute, as by default, but the first one is not 15 s for a single 503.
+PATIENT: dict[str, Any] = {
+    "permit_redirects": False,
+    "connection_timeout": 20,
+    "read_timeout": 60,
+    **dict.fromkeys(("retry_total", "retry_connect", "retry_read", "retry_status"), 5),
+    "initial_backoff": 0,
+    "increment_base": 2,
+    "random_jitter_range": 1,
+}
+_CONNECTIONS = 64
+# For a caller who waits for an answer: at most about ten seconds.
+PROMPT: dict[str, Any] = {
+    "permit_redirects": False,
+    "connection_timeout": 2,
+    "read_timeout": 4,
+    "retry_total": 1,
+    "initial_backoff": 1,
+}
+
+
+@dataclass(frozen=True)
+class Traffic:
+    """What this process has asked of storage so far."""
+
+    transactions: int = 0
+    bytes_written: int = 0
+
+
+class _Counter:
+    """Counts every request, those that are tried again too: each is paid for."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.traffic = Traffic()
+
+    def __call__(self, response: Any) -> None:
+        """The SDK's raw_response_hook."""
+        written = int(response.http_request.headers.get("Content-Length") or 0)
+        with self._lock:
+            now = self.traffic
+            self.traffic = Traffic(now.transactions + 1, now.bytes_written + written)
+
+
+COUNTER = _Counter()
+
+
+def traffic() -> Traffic:
+    return COUNTER.traffic
+
+
+@contextmanager
+def translated(what: str) -> Iterator[None]:
+    """Turn the SDK's exceptions into ours; `from None`, since theirs may quote the whole URL."""
+    failure: MatchcutError
+    try:
+        yield
+        return
+    except ResourceNotFoundError:
+        failure = BlobNotFound(f"{what} does not exist.")
+    except ResourceModifiedError:
+        failure = VideoChanged(f"{what} was replaced while it was being read.")
+    except ClientAuthenticationError:
+        failure = BlobAccessDenied(f"{what} may not be read with what the URL grants.")
+    except DecodeError:  # whatever its status: what says more has not come
+        failure = StorageUnavailable(f"Storage's answer for {what} broke off.")
+    except HttpResponseError as error:
+        status = error.status_code or 0
+        code = getattr(error, "error_code", None)  # none where the body broke off three times
+        if status in (401, 403) or code == "PublicAccessNotPermitted":
+            failure = BlobAccessDenied(f"{what} may not be read with what the URL grants.")
+        elif 300 <= status < 400:
+            failure = HostNotAllowed(f"{what} redirects elsewhere, and redirects are not followed.")
+        elif 400 <= status < 500 and status not in (408, 429):
+            failure = BadUrl(f"Storage refused the request for {what} with status {status}.")
+        else:
+            failure = StorageUnavailable(f"Storage answered {status} for {what}.")
+    except AzureError as error:
+        failure = StorageUnavailable(f"Storage could not be reached for {what} ({type(error).__name__}).")
+    raise failure from None
+
+
+@contextmanager
+def translated_own(what: str) -> Iterator[None]:
+    """For the service's own store: what it refuses is not the caller's fault."""
+    try:
+        with translated(what):
+            yield
+    except (BadUrl, BlobAccessDenied, HostNotAllowed) as refused:
+        raise StorageUnavailable(f"The service's own storage refused: {refused.message}") from None
+
+
+@lru_cache(maxsize=4)
+def service_of(storage: str, patient: bool = True) -> BlobServiceClient:
+    options = {**(PATIENT if patient else PROMPT), "raw_response_hook": COUNTER}
+    options["transport"] = RequestsTransport(
+        session=_session(),
+        connection_timeout=options["connection_timeout"],
+        read_timeout=options["read_timeout"],
+    )
+    if storage.startswith(("https://", "http://")):
+        return BlobServiceClient(storage, credential=identity(), **options)
+    return BlobServiceClient.from_connection_string(storage, **options)
+
+
+def _session() -> requests.Session:
+    """As the SDK's own, but with a connection for each of the API's threads instead of ten in all, and
+    without looking for a .netrc before every request: the SDK signs them itself."""
+    session = requests.Session()
+    session.auth = lambda request: request
+    for scheme in ("http://", "https://"):
+        session.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=Retry(total=False)))
+    return session
+
+
+@lru_cache(maxsize=1)
+def identity() -> Any:
+    from azure.identity import DefaultAzureCredential  # slow to import, and seldom needed
+
+    return DefaultAzureCredential()

@@ -1,0 +1,131 @@
+"""The caller's video: its URL, and the blob behind it (floor 3)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from azure.core import MatchConditions
+from azure.core.pipeline.transport import RequestsTransport
+from azure.storage.blob import BlobClient
+
+from shared.addresses import Guard, listed, origin_of, parse_endpoint
+from shared.azure import COUNTER, PATIENT, PROMPT, identity, service_of, translated
+from shared.errors import (
+    BadUrl,
+    HostNotAllowed,
+)
+from shared.outbound import guarded_session
+from shared.ranges import RangeReader
+from shared.settings import Settings
+
+
+@dataclass(frozen=True)
+class Source:
+    """A caller's blob: its address without the query, and the query, which is a secret."""
+
+    url: str
+    container: str
+    blob: str
+    own: bool
+    """On the service's own account."""
+
+
+def split_secret(url: str) -> tuple[str, str]:
+    """(url without query and fragment, query). The query is the SAS. Raises BadUrl."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise BadUrl("The video URL cannot be parsed.") from None
+    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), parts.query
+
+
+def parse_source(url: str, settings: Settings) -> Source:
+    """Check an address before anything is sent to it.
+
+    Raises BadUrl where it is no blob URL, HostNotAllowed where its host is not on the list.
+    """
+    try:
+        endpoint, parts = parse_endpoint(url)
+    except ValueError as wrong:
+        raise BadUrl(f"The video URL {wrong}.") from None
+    account = service_of(settings.storage).primary_endpoint
+    own = endpoint == origin_of(account)
+    if not own and not listed(endpoint, settings.source_hosts):
+        raise HostNotAllowed(f"The host {endpoint.host} is not on the allow-list of sources.")
+
+    path = unquote(parts.path)[1:]
+    if "\\" in path or any(part in ("", ".", "..") for part in path.split("/")) or not path.isprintable():
+        raise BadUrl("The video URL must name a container and a blob, without empty, . or .. parts.")
+    prefix = ""
+    account_path = urlsplit(account).path.strip("/")
+    if own and account_path:  # the emulator carries the account in the path
+        prefix = account_path + "/"
+        if not path.startswith(prefix):
+            raise BadUrl("The video URL does not name this account.")
+    container, _, blob = path.removeprefix(prefix).partition("/")
+    if not container or not blob:
+        raise BadUrl("The video URL must name a container and a blob.")
+    if own and container in (settings.container, settings.models_container):
+        raise BadUrl("The video may not lie in a container of the service's own.")
+    # Built from what was checked, never the caller's own text.
+    checked = f"{endpoint.origin}/{prefix}{quote(container)}/{quote(blob)}"
+    return Source(url=checked, container=container, blob=blob, own=own)
+
+
+def open_source(
+    source: Source, sas: str, settings: Settings, patient: bool = True, guard: Guard | None = None
+) -> BlobClient:
+    """A client for the source: with the URL's SAS, else the account's own key or identity.
+
+    On another account than the service's own it connects only to addresses that the guard (that of
+    the settings) allows; reading then raises HostNotAllowed. The own account's address is the
+    operator's choice: it may be a private endpoint, or the emulator on this machine.
+    """
+    options: dict[str, Any] = {**(PATIENT if patient else PROMPT), "raw_response_hook": COUNTER}
+    if not source.own:
+        options["transport"] = RequestsTransport(
+            session=guarded_session(guard or Guard.of(settings)),
+            connection_timeout=options["connection_timeout"],
+            read_timeout=options["read_timeout"],
+            connection_verify=str(settings.ca_bundle) if settings.ca_bundle else True,
+        )
+    if sas:
+        return BlobClient.from_blob_url(f"{source.url}?{sas}", **options)
+    if source.own:
+        return service_of(settings.storage, patient).get_blob_client(source.container, source.blob)
+    credential = identity() if settings.source_identity else None
+    return BlobClient.from_blob_url(source.url, credential=credential, **options)
+
+
+@dataclass(frozen=True)
+class BlobFacts:
+    etag: str
+    length_bytes: int
+
+
+def look_up(client: BlobClient) -> BlobFacts:
+    """ETag and length. Raises BlobNotFound, BlobAccessDenied, StorageUnavailable."""
+    with translated("The video"):
+        properties = client.get_blob_properties()
+    return BlobFacts(etag=str(properties.etag).strip('"'), length_bytes=int(properties.size))
+
+
+def read_ranges(client: BlobClient, facts: BlobFacts, header: dict[int, bytes] | None = None) -> RangeReader:
+    """The blob as a seekable file, at the version that `facts` names; `header`: see RangeReader.
+
+    Reads raise VideoChanged once the blob was replaced, BlobAccessDenied once the SAS expired.
+    """
+
+    def fetch(offset: int, length: int) -> bytes:
+        # Bounded ranges: the emulator leaks a file descriptor for each open one that is dropped.
+        with translated("The video"):
+            return client.download_blob(
+                offset=offset,
+                length=length,
+                etag=f'"{facts.etag}"',
+                match_condition=MatchConditions.IfNotModified,
+            ).readall()
+
+    return RangeReader(fetch, facts.length_bytes, header)
