@@ -1,1 +1,1 @@
-"""The core: plan, score, spot, cut. No function bindings; Azure only in azure.py, storage.py and sources.py."""
+"""The core: plan, score, spot, cut. No function bindings; who knows Azure: azure, storage and sources."""
