@@ -61,8 +61,7 @@ class UnknownFields(InvalidFields, UnknownField):
 
 def parse_request(body: bytes) -> JobRequest:
     """Raises InvalidRequest, or UnknownField; no message repeats a value, which may hold a SAS."""
-    if len(body) > MAX_BODY_BYTES:
-        raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")
+    _check_length(body)
     try:
         return JobRequest.model_validate_json(body)
     except ValidationError as bad:
@@ -80,6 +79,11 @@ def parse_request(body: bytes) -> JobRequest:
         raise UnknownFields(f"Unknown field: {', '.join(unknown)}.", fields)
     first = fields[0]
     raise InvalidFields(f"{first['field']}: {first['message']}.", fields)
+
+
+def _check_length(body: bytes) -> None:
+    if len(body) > MAX_BODY_BYTES:
+        raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")
 
 
 @dataclass(frozen=True)
@@ -266,6 +270,7 @@ def retry(
     if end.state is State.COMPLETED:
         raise NothingToRetry("The job is complete; nothing is missing.")
     sas = ""
+    _check_length(body)
     if body.strip():
         try:
             fresh = RetryRequest.model_validate_json(body)

@@ -15,6 +15,8 @@ from shared.storage import BlobStore
 
 _QUERY = ("state", "since", "top", "continuation")
 _MOST_LISTED = 1000
+_LONGEST = 2000
+"""Characters of a continuation; storage's have about a hundred."""
 
 
 def parse_query(params: Mapping[str, str]) -> dict[str, Any]:
@@ -32,6 +34,8 @@ def parse_query(params: Mapping[str, str]) -> dict[str, Any]:
         except ValueError:
             raise InvalidRequest("since: a date or time in ISO 8601, such as 2026-01-31T18:00:00Z.") from None
         since = since if since.tzinfo else since.replace(tzinfo=UTC)
+    if len(params.get("continuation", "")) > _LONGEST:
+        raise InvalidRequest("This is no continuation that the service gave.")
     top = params.get("top", "100")
     if not (top.isascii() and top.isdigit() and 1 <= int(top) <= _MOST_LISTED):
         raise InvalidRequest(f"top: a number from 1 to {_MOST_LISTED}.")

@@ -152,6 +152,8 @@ def test_a_retry_may_bring_a_fresh_sas_and_no_other_video(bench: Bench) -> None:
         retry(bench.settings, bench.store, stored, body)
     with pytest.raises(InvalidRequest, match="not a retry"):
         retry(bench.settings, bench.store, stored, b"[]")
+    with pytest.raises(InvalidRequest, match="longer than"):
+        retry(bench.settings, bench.store, stored, b" " * 100_000)
     signed = bench.sas(url)
     again = retry(bench.settings, bench.store, stored, json.dumps({"video": signed}).encode())
     assert signed.partition("?")[2] == find_secret(bench.store, again)

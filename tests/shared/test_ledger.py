@@ -125,6 +125,7 @@ def test_a_list_is_narrowed_by_state_and_time(bench: Bench, url: str) -> None:
         {"top": "1001"},
         {"top": "²"},
         {"sort": "name"},
+        {"continuation": "x" * 2001},
     ],
 )
 def test_a_query_that_makes_no_sense_is_refused(query: dict[str, str]) -> None:
