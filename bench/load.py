@@ -16,6 +16,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -132,6 +133,7 @@ def run(videos: int, polls: float, workers: int) -> Night:
                 time.sleep(_SAMPLE_S)
             wall_s = time.monotonic() - began
             arrival.join()
+        print(json.dumps(polled[0].statuses), file=sys.stderr)
         rows = list(csv.DictReader(io.StringIO(http.get(status["links"]["csv"]).raise_for_status().text)))
         jobs = {row["job"] for row in rows if row["job"]}
         own = Counter(http.get(f"/api/jobs/{job}").raise_for_status().json()["state"] for job in jobs)
@@ -285,6 +287,7 @@ def main() -> None:
     parser.add_argument("--polls", type=float, default=POLLS, help="a second (%(default)s)")
     parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and the host with it
     found = figures(run(chosen.videos, chosen.polls, chosen.workers), chosen.polls, chosen.workers)
     if chosen.videos >= VIDEOS and chosen.polls >= POLLS:
         publish(write("load", found))

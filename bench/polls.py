@@ -93,10 +93,10 @@ class _Poller:
         self.polled.times_ms.setdefault(kind, []).append(round((monotonic() - due) * 1000, 2))
 
     async def _ask(self, turn: int) -> str:
-        if turn in (0, 50):
+        if turn in (0, 50) or (turn != 25 and not self._jobs):
             await self._get(f"/api/batches/{self._batch}")
             return "batch"
-        if turn == 25 or not self._jobs:
+        if turn == 25:
             query = {"top": str(_PAGE), **({"continuation": self._following} if self._following else {})}
             _, page = await self._get("/api/jobs", query)
             self._following = page.get("continuation")

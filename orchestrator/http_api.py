@@ -36,7 +36,7 @@ from shared.errors import InvalidRequest, MatchcutError
 from shared.provisional import events_so_far
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings
-from shared.status import describe, see, see_run
+from shared.status import Seen, describe, see, see_run, see_waiting, waiting
 from shared.storage import BlobStore
 
 blueprint = df.Blueprint(http_auth_level=func.AuthLevel.FUNCTION)
@@ -118,6 +118,7 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     )
     end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.run))
     if end is None:
+        await _in_thread(lambda settings, store: _WAITING.forget(store))
         await ensure_started(client, stored, _in_thread)
     url = jobs.status_url(get_settings(), stored.job)
     accepted = JobAccepted(id=stored.job, state=end.state if end else State.QUEUED, status_url=url)
@@ -143,8 +144,13 @@ def _idempotency_key(req: func.HttpRequest) -> str | None:
 @_problems_as_json
 async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     job, running = req.route_params["id"], None
-    seen = await _in_thread(lambda settings, store: see(store, job))
-    if seen.end is None:
+
+    def look(settings: Settings, store: BlobStore) -> tuple[Seen, bool]:
+        run = _WAITING.get(store, lambda: waiting(settings, store)).get(job)
+        return (see_waiting(store, run), True) if run else (see(store, job), False)
+
+    seen, waits = await _in_thread(look)
+    if seen.end is None and not waits:
         running = await live(client, seen.stored.run)
         if running is not None and running.over:  # it may have ended since it was seen
             seen = await _in_thread(lambda settings, store: see(store, job))
@@ -155,12 +161,17 @@ async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))
 
 
+_WAITING = Recent[dict[str, str]](RETRY_AFTER_S, dearth=9)
+"""Elsewhere one of them may have been cancelled, or asked for by somebody who waits, so long ago at most."""
+
+
 @blueprint.route(route="jobs/{id}", methods=["DELETE"])
 @blueprint.durable_client_input(client_name="client")
 @_problems_as_json
 async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     stored = await _request(req.route_params["id"])
     _, by_this_call = await _in_thread(lambda settings, store: jobs.cancel(store, stored))
+    await _in_thread(lambda settings, store: _WAITING.forget(store))
     if by_this_call:
         for instance in await _in_thread(lambda settings, store: jobs.instances(store, stored.run)):
             running = await live(client, instance)

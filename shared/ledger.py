@@ -85,9 +85,10 @@ def forget(store: BlobStore, stored: StoredRequest) -> None:
     store.delete(_index_path(stored.run, stored.created))
 
 
-def open_runs(store: BlobStore, priority: Priority) -> Iterator[str]:
-    """Runs that are open, in the order in which they came."""
-    for path in store.list(f"{names.OPEN}/{_ORDER.index(priority)}/"):
+def open_runs(store: BlobStore, priority: Priority, at_a_time: int | None = 20) -> Iterator[str]:
+    """Runs that are open, in the order in which they came. Of a thousand the first few are asked for,
+    as a rule; None: all."""
+    for path in store.list(f"{names.OPEN}/{_ORDER.index(priority)}/", at_a_time):
         yield path.rpartition("_")[2]
 
 

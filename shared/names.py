@@ -141,6 +141,11 @@ def run_id(job: str, attempt: int) -> str:
     return job if attempt == 1 else f"{job}-{attempt}"
 
 
+def job_of(run: str) -> str:
+    """The job whose attempt a run is."""
+    return "-".join(run.split("-")[:2])
+
+
 def attempt_of(job: str, run: str) -> int | None:
     """Which attempt at the job a run is; None where it is another job's."""
     if run == job:

@@ -1,7 +1,8 @@
 """What a job's callers are told of it: state, progress, links (floor 4).
 
 Asked far more often than anything changes. A job that is complete stays so, and costs storage nothing for a
-while; any other costs one listing, which tells of its attempts, its end and its units at once.
+while; those that wait in a batch are told by one listing for all; any other costs one listing, which tells
+of its attempts, its end and its units at once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from functools import lru_cache
 from time import monotonic
 from typing import Any
 
-from shared import names
+from shared import ledger, names
 from shared.callbacks import describe_callback
 from shared.contracts import EndRecord, ErrorBody, JobStatus, Progress, State, StoredRequest
 from shared.errors import BlobNotFound, JobNotFound
@@ -25,6 +26,8 @@ from shared.storage import BlobStore
 _KEPT_S = 60
 """Records that are written once are asked for again after that: retention may have removed them."""
 _MOST_KEPT = 4096
+_UNSETTLED = 20
+"""In front of those whose turn it is may stand a few that have ended and are not settled yet."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +64,22 @@ def see(store: BlobStore, job: str) -> Seen:
         return _complete(store, job, _now())
     except _MayChange as found:
         return found.seen
+
+
+def waiting(settings: Settings, store: BlobStore) -> dict[str, str]:
+    """Jobs of batches whose turn is far -> their runs: there is nothing to tell but that they wait."""
+    near = settings.batch_jobs + _UNSETTLED
+    runs = list(ledger.open_runs(store, "batch", at_a_time=None))[near:]
+    at_once = set(ledger.open_runs(store, "interactive", at_a_time=None)) if runs else set()
+    return {names.job_of(run): run for run in runs if run not in at_once}
+
+
+def see_waiting(store: BlobStore, run: str) -> Seen:
+    """A run of those that wait. Raises JobNotFound."""
+    try:
+        return Seen(_request(store, run, _now()), None, 0)
+    except BlobNotFound:
+        raise JobNotFound("There is no job with this id.") from None
 
 
 def see_run(store: BlobStore, stored: StoredRequest) -> Seen:

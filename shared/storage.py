@@ -121,9 +121,10 @@ class BlobStore:
         with translated_own(path):
             return self._container.get_blob_client(path).exists()
 
-    def list(self, prefix: str) -> Iterator[str]:
+    def list(self, prefix: str, at_a_time: int | None = None) -> Iterator[str]:
+        """at_a_time: for who reads on only if the first ones do not suffice (5000)."""
         with translated_own(prefix):
-            yield from self._container.list_blob_names(name_starts_with=prefix)
+            yield from self._container.list_blob_names(name_starts_with=prefix, results_per_page=at_a_time)
 
     def page(
         self, prefix: str, size: int, continuation: str | None = None

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import jobs
+from shared import jobs, names
 from shared.contracts import JobStatus, State
 from shared.cut import run_cut
 from shared.errors import (
@@ -23,6 +23,7 @@ from shared.jobs import cancel, find_request, result_file, retry
 from shared.scoring import run_score
 from shared.status import Live, describe, see
 from shared.steps import find_secret, run_look, run_plan
+from shared.storage import traffic
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
@@ -177,3 +178,41 @@ def test_a_strict_job_with_a_gap_fails_and_keeps_what_was_scored(bench: Bench) -
     assert (State.FAILED, "incomplete") == (end.state, end.error.code)
     assert {"result.json", "cut.edl"} == set(end.files)
     assert b"MATCHCUT GAP" in bench.file(stored.run, "cut.edl")
+
+
+def asked(bench: Bench, job: str) -> int:
+    """Requests to storage that one look at a job takes."""
+    before = traffic().transactions
+    see(bench.store, job)
+    return traffic().transactions - before
+
+
+def test_a_complete_job_is_remembered_and_any_other_costs_one_listing(bench: Bench) -> None:
+    url = bench.upload(CLIP, "asked.mp4")
+    job = bench.accept(url)
+    see(bench.store, job)
+    assert 1 == asked(bench, job)
+    cancel(bench.store, bench.stored(job))
+    assert State.CANCELLED == status(bench, job, None).state
+    assert 1 == asked(bench, job)  # it may be attempted anew, by another process too
+    bench.accept(url)
+    again = bench.stored(f"{job}-2")
+    assert again == see(bench.store, job).stored
+    bench.score(again.run)
+    run_cut(bench.settings, bench.store, again.run, {})
+    assert State.COMPLETED == status(bench, job, None).state
+    assert 0 == asked(bench, job)
+
+
+@pytest.mark.parametrize("job", ["m", "m-", "", "m-none", "../m", "m-000000000000000000000000"])
+def test_what_is_no_jobs_id_begins_nobody_elses(bench: Bench, job: str) -> None:
+    bench.accept(bench.upload(CLIP, "prefix.mp4"))
+    with pytest.raises(JobNotFound):
+        see(bench.store, job)
+
+
+def test_a_job_whose_records_were_removed_is_not_found(bench: Bench) -> None:
+    job = bench.accept(bench.upload(CLIP, "removed.mp4"))
+    bench.store.delete(names.request_path(job))
+    with pytest.raises(JobNotFound):
+        see(bench.store, job)

@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import ledger, names
+from shared import ledger, names, status
 from shared.contracts import State
 from shared.cut import run_cut
-from shared.errors import InvalidRequest
+from shared.errors import InvalidRequest, JobNotFound
 from shared.jobs import cancel, turn
 from shared.listing import list_jobs, parse_query
 from shared.steps import run_plan
@@ -140,3 +140,18 @@ def test_a_new_attempt_takes_the_place_of_the_old_one(bench: Bench, url: str) ->
     assert names.run_id(first.job, 2) == second.run
     (entry,), _ = ledger.page(bench.store, 10)
     assert (second.run, first.job, State.QUEUED) == (entry.run, entry.job, entry.state)
+
+
+def test_of_a_long_queue_those_far_behind_are_told_by_one_listing(
+    bench: Bench, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status, "_UNSETTLED", 1)
+    runs = [bench.request(url, priority="batch", name=f"b{n}").run for n in range(6)]
+    bench.request(url, name="b4")  # somebody waits for it
+    assert [runs[3], runs[5]] == list(status.waiting(bench.settings, bench.store).values())
+    seen = status.see_waiting(bench.store, runs[5])
+    assert status.see(bench.store, runs[5]) == seen
+    cancel(bench.store, bench.stored(runs[5]))
+    assert [runs[3]] == list(status.waiting(bench.settings, bench.store))
+    with pytest.raises(JobNotFound):
+        status.see_waiting(bench.store, "m-" + 24 * "0")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from infra.local.ports import PortTaken, free_port, listen
@@ -18,6 +20,16 @@ def test_a_default_port_that_is_taken_gives_way_to_a_free_one() -> None:
     with listen("127.0.0.1", 0, 0, "--port") as taken:
         port = taken.getsockname()[1]
         assert free_port(None, port, "--port") not in (0, port)
+
+
+def test_an_answer_does_not_wait_for_its_head_to_be_acknowledged() -> None:
+    """Small writes leave at once on the connections that a listening socket takes."""
+    with (
+        listen("127.0.0.1", 0, 0, "--port") as server,
+        socket.create_connection(server.getsockname()),
+        server.accept()[0] as taken,
+    ):
+        assert 0 != taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
 
 
 def test_a_default_port_that_is_free_is_taken() -> None:
