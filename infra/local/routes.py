@@ -12,6 +12,7 @@ import ipaddress
 import logging
 import os
 import re
+from collections.abc import Sequence
 from typing import Any
 
 import azure.functions as func
@@ -36,7 +37,10 @@ def application(app: App, management: Management, client_binding: str, keys: str
     """`keys` as Keys reads them. Raises AppError for others, and for a route that is written in a way that is
     not known here."""
     known = Keys(keys)
-    functions = [_route(function, app.route_prefix, client_binding, known) for function in app.http]
+    by_path: dict[str, list[Function]] = {}
+    for function in app.http:
+        by_path.setdefault(_path(function, app.route_prefix), []).append(function)
+    functions = [_route(path, several, client_binding, known) for path, several in by_path.items()]
     # As in the Functions host, a literal segment goes before a parameter, and that before a rest.
     functions.sort(key=lambda route: [(":path" in part, "{" in part) for part in route.path.split("/")])
     return Starlette(
@@ -69,8 +73,16 @@ def _is_loopback(client: tuple[str, int] | None) -> bool:
     return (mapped or address).is_loopback
 
 
-def _route(function: Function, prefix: str, client_binding: str, keys: Keys) -> Route:
+def _route(path: str, functions: Sequence[Function], client_binding: str, keys: Keys) -> Route:
+    """One for all functions of a path, so that a 405 tells all of its methods. The first one to take a
+    method has it."""
+    taken: dict[str, Function] = {}
+    for function in functions:
+        for method in function.trigger.methods or _METHODS:
+            taken.setdefault(str(getattr(method, "value", method)), function)
+
     async def endpoint(request: Request) -> Response:
+        function = taken[request.method] if request.method in taken else taken["GET"]  # HEAD comes with GET
         if not keys.admit(function, request.headers, request.query_params):
             return Response(status_code=401)
         body = await _body(request)
@@ -99,8 +111,7 @@ def _route(function: Function, prefix: str, client_binding: str, keys: Keys) -> 
             )
             return Response(status_code=500)
 
-    methods = [str(getattr(method, "value", method)) for method in function.trigger.methods or _METHODS]
-    return Route(_path(function, prefix), endpoint, methods=methods)
+    return Route(path, endpoint, methods=list(taken))
 
 
 async def _body(request: Request) -> bytes | None:

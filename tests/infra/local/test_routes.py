@@ -118,3 +118,24 @@ def test_a_body_above_the_limit_of_functions_is_refused(tiny: App, monkeypatch: 
     monkeypatch.setenv("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", "1000")
     bodies = [{**ECHO, "method": "POST", "content": b"x" * length} for length in (1000, 1001)]
     assert [200, 413] == calls(tiny, "", bodies)
+
+
+def test_a_method_that_a_path_does_not_take_is_405_with_all_that_it_takes(tiny: App) -> None:
+    def function(method: str) -> Function:
+        trigger = SimpleNamespace(name="req", route="things/{id}", methods=[method])
+        return Function(method, lambda req: f"{method} {req.route_params['id']}", trigger, ())
+
+    app = dataclasses.replace(tiny, http=(function("GET"), function("DELETE")))
+
+    async def call(method: str) -> httpx.Response:
+        transport = httpx.ASGITransport(application(app, Management(None, {}), "{}"))
+        async with httpx.AsyncClient(transport=transport, base_url="http://host") as http:
+            return await http.request(method, f"/{app.route_prefix}/things/5")
+
+    assert ["GET 5", "DELETE 5"] == [asyncio.run(call(method)).text for method in ("GET", "DELETE")]
+    assert 200 == asyncio.run(call("HEAD")).status_code
+    refused = asyncio.run(call("POST"))
+    assert (405, {"GET", "HEAD", "DELETE"}) == (
+        refused.status_code,
+        set(refused.headers["allow"].split(", ")),
+    )
