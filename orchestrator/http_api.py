@@ -321,12 +321,18 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
 
 @blueprint.route(route="openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def openapi_document(req: func.HttpRequest) -> func.HttpResponse:
-    return _answer(openapi())
+    return _document(openapi, "application/json")
 
 
 @blueprint.route(route="schemas/result.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
 async def schema_document(req: func.HttpRequest) -> func.HttpResponse:
-    return _answer(result_schema(), media_type="application/schema+json")
+    return _document(result_schema, "application/schema+json")
+
+
+@lru_cache
+def _document(make: Callable[[], dict[str, Any]], media_type: str) -> func.HttpResponse:
+    """The same for as long as the process lives, and dear to make."""
+    return _answer(make(), media_type=media_type)
 
 
 @blueprint.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=True)

@@ -264,11 +264,6 @@ def retry(
     Raises NothingToRetry, InvalidRequest, QueueFull, TooManyJobs, and what looking the video up finds:
     VideoChanged where it was replaced.
     """
-    end = find_end(store, stored.run)
-    if end is None:
-        return stored
-    if end.state is State.COMPLETED:
-        raise NothingToRetry("The job is complete; nothing is missing.")
     sas = ""
     _check_length(body)
     if body.strip():
@@ -279,6 +274,11 @@ def retry(
         _, sas = split_secret(fresh.video)
         if parse_source(fresh.video, settings).url != stored.request.video:
             raise InvalidRequest("video: this is not the job's video; only its query string may differ.")
+    end = find_end(store, stored.run)
+    if end is None:
+        return stored
+    if end.state is State.COMPLETED:
+        raise NothingToRetry("The job is complete; nothing is missing.")
     source = parse_source(stored.request.video, settings)
     if look_up(open_source(source, sas, settings, patient=False)).etag != stored.etag:
         raise VideoChanged("The video was replaced since the job was accepted.")

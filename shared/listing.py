@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -28,7 +29,7 @@ def parse_query(params: Mapping[str, str]) -> dict[str, Any]:
     except ValueError:
         raise InvalidRequest(f"state: one or more of {', '.join(State)}, with commas between.") from None
     since = None
-    if text := params.get("since"):
+    if (text := params.get("since")) is not None:
         try:
             since = datetime.fromisoformat(text)
         except ValueError:
@@ -47,6 +48,22 @@ def parse_query(params: Mapping[str, str]) -> dict[str, Any]:
     }
 
 
+def _token(marker: str) -> str:
+    """Storage's marker as callers get it: nothing that a URL or storage could stumble over."""
+    return base64.urlsafe_b64encode(marker.encode()).decode().rstrip("=")
+
+
+def _marker(token: str) -> str:
+    try:
+        padded = token.encode("ascii") + b"=" * (-len(token) % 4)
+        marker = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
+    except ValueError:
+        marker = ""
+    if not marker.isprintable() or not marker:
+        raise InvalidRequest("continuation: not what an earlier page gave.")
+    return marker
+
+
 def list_jobs(
     settings: Settings,
     store: BlobStore,
@@ -56,7 +73,7 @@ def list_jobs(
     continuation: str | None,
 ) -> JobList:
     """One page, newest first. states: empty for all. Raises InvalidRequest for a strange continuation."""
-    entries, following = ledger.page(store, top, continuation)
+    entries, following = ledger.page(store, top, _marker(continuation) if continuation else None)
     if since is not None and entries and entries[-1].created < since:
         following = None
     found = [
@@ -77,5 +94,5 @@ def list_jobs(
             )
             for entry in found
         ),
-        continuation=following,
+        continuation=_token(following) if following else None,
     )

@@ -4,33 +4,35 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from shared.contracts.base import Contract
 from shared.contracts.request import JobOptions, JobRequest
 from shared.contracts.result import ErrorBody, State
 from shared.names import MAX_BATCH
 
+Url = Annotated[str, Field(min_length=8, max_length=4096)]
+
 
 class BatchVideo(Contract):
-    video: Annotated[str, Field(min_length=8, max_length=4096)]
+    video: Url
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
+
+
+def _of_url(video: Any) -> Any:
+    return {"video": video} if isinstance(video, str) else video
+
+
+VideoOrUrl = Annotated[BatchVideo, BeforeValidator(_of_url, json_schema_input_type=Url | BatchVideo)]
 
 
 class BatchRequest(Contract):
     """The body of POST /api/batches: one options object for all. JSON Lines have a JobRequest per line."""
 
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
-    videos: Annotated[tuple[BatchVideo, ...], Field(min_length=1, max_length=MAX_BATCH)]
+    videos: Annotated[tuple[VideoOrUrl, ...], Field(min_length=1, max_length=MAX_BATCH)]
     """A video may be its URL alone."""
     options: JobOptions = JobOptions()
-
-    @field_validator("videos", mode="before")
-    @classmethod
-    def _urls(cls, videos: Any) -> Any:
-        if not isinstance(videos, list | tuple):
-            return videos
-        return tuple({"video": video} if isinstance(video, str) else video for video in videos)
 
     def requests(self) -> tuple[JobRequest, ...]:
         options = self.options.model_dump(exclude_unset=True)

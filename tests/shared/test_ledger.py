@@ -103,6 +103,12 @@ def test_jobs_are_listed_newest_first_page_by_page(bench: Bench, url: str) -> No
     assert sorted(created, reverse=True) == created
 
 
+@pytest.mark.parametrize("token", ["x", "\x17\x1f\xca", "AAAA", "index/820", "FxcX"])
+def test_a_continuation_that_no_page_gave_is_refused_before_storage_sees_it(bench: Bench, token: str) -> None:
+    with pytest.raises(InvalidRequest):
+        list_jobs(bench.settings, bench.store, (), None, 2, token)
+
+
 def test_a_list_is_narrowed_by_state_and_time(bench: Bench, url: str) -> None:
     kept, gone = bench.request(url, name="kept"), bench.request(url, name="gone")
     cancel(bench.store, gone)
@@ -121,6 +127,7 @@ def test_a_list_is_narrowed_by_state_and_time(bench: Bench, url: str) -> None:
     [
         {"state": "Done"},
         {"since": "yesterday"},
+        {"since": ""},
         {"top": "0"},
         {"top": "1001"},
         {"top": "²"},
