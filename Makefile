@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 
 .PHONY: demo host test lint setup ocr k8s-check worker-check models replay-bench spotting-bench bench bench-sweep \
-	corpus chaos lock audit clean
+	corpus chaos load fuzz lock audit clean
 
 # Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
 OPTIONS := VIDEO OUT SEGMENT_S WORKERS PORT AZURITE_PORT DATA
@@ -64,6 +64,14 @@ bench-sweep: $(BIN)/.dev
 # RUNS=50, SEED= some seeds alone. Runs that the same code has made already are not made again.
 chaos: $(BIN)/.dev
 	$(BIN)/python -m bench.chaos $${RUNS:+--runs "$$RUNS"} $${SEED:+--seed $$SEED}
+
+# VIDEOS= and POLLS= (a second) for a small one, which writes nothing
+load: $(BIN)/.dev
+	$(BIN)/python -m bench.load $${VIDEOS:+--videos $$VIDEOS} $${POLLS:+--polls $$POLLS}
+
+# EXAMPLES= per operation, SEED=
+fuzz: $(BIN)/.dev
+	$(BIN)/python -m tests.e2e.fuzz $${EXAMPLES:+--examples $$EXAMPLES} $${SEED:+--seed $$SEED}
 
 setup: $(BIN)/.dev
 
