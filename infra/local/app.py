@@ -12,7 +12,7 @@ import types
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +42,14 @@ class Function:
     def parameter(self) -> str:
         return str(self.trigger.name)
 
+    @cached_property
+    def _asks_for_context(self) -> bool:
+        return "context" in inspect.signature(self.call).parameters
+
     def arguments(self, value: Any, client_binding: str, invocation_id: str) -> dict[str, Any]:
         """Keyword arguments of one call. A parameter `context` that no binding fills gets the context."""
         arguments = {self.parameter: value, **dict.fromkeys(self.clients, client_binding)}
-        if "context" not in arguments and "context" in inspect.signature(self.call).parameters:
+        if "context" not in arguments and self._asks_for_context:
             arguments["context"] = InvocationContext(invocation_id, self.name)
         return arguments
 
