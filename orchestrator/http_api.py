@@ -161,7 +161,7 @@ async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))
 
 
-_WAITING = Recent[dict[str, str]](RETRY_AFTER_S, dearth=9)
+_WAITING = Recent[dict[str, str]](RETRY_AFTER_S / 2, dearth=9)
 """Elsewhere one of them may have been cancelled, or asked for by somebody who waits, so long ago at most."""
 
 
@@ -246,7 +246,7 @@ async def submit_batch(req: func.HttpRequest, client: df.DurableOrchestrationCli
 _JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
 
 
-_BATCHES = Recent[BatchStatus](RETRY_AFTER_S, dearth=9)
+_BATCHES = Recent[BatchStatus](RETRY_AFTER_S / 2, dearth=9)
 """It takes a listing of all of its jobs; who polls as Retry-After says is answered anew each time."""
 
 

@@ -68,3 +68,20 @@ def test_one_who_waits_does_not_hold_up_another_key() -> None:
         assert 2 == recent.get("quick", lambda: 2)
         go.set()
         assert 1 == slow.result()
+
+
+def test_a_slow_search_holds_nobody_up_who_can_be_told_the_last_answer() -> None:
+    recent, go = Recent[int](0.2, 0), threading.Event()
+    assert 1 == recent.get("a", lambda: 1)
+    time.sleep(0.21)
+    with ThreadPoolExecutor(1) as pool:
+        slow = pool.submit(recent.get, "a", lambda: 2 if go.wait(10) else 0)
+        while not slow.running():
+            time.sleep(0.001)
+        time.sleep(0.01)
+        assert 1 == recent.get("a", lambda: 3)
+        go.set()
+        assert 2 == slow.result()
+    assert 2 == recent.get("a", lambda: 3)
+    time.sleep(0.5)  # too old to be told: whoever asks waits for the new one
+    assert 4 == recent.get("a", lambda: 4)
