@@ -9,6 +9,7 @@ import pytest
 
 from infra.local.azurite import Azurite
 from shared import jobs, names
+from shared.azure import traffic
 from shared.contracts import JobStatus, State
 from shared.cut import run_cut
 from shared.errors import (
@@ -23,7 +24,6 @@ from shared.jobs import cancel, find_request, result_file, retry
 from shared.scoring import run_score
 from shared.status import Live, describe, see
 from shared.steps import find_secret, run_look, run_plan
-from shared.storage import traffic
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
