@@ -14,6 +14,7 @@ from datetime import datetime
 from functools import lru_cache
 from time import monotonic
 from typing import Any
+from zlib import crc32
 
 from shared import ledger, names
 from shared.callbacks import describe_callback
@@ -23,7 +24,7 @@ from shared.jobs import status_url
 from shared.settings import Settings
 from shared.storage import BlobStore
 
-_KEPT_S = 60
+_KEPT_S = 300
 """Records that are written once are asked for again after that: retention may have removed them."""
 _MOST_KEPT = 4096
 _UNSETTLED = 20
@@ -61,7 +62,7 @@ class _MayChange(Exception):
 def see(store: BlobStore, job: str) -> Seen:
     """The last attempt at a job. Raises JobNotFound."""
     try:
-        return _complete(store, job, _now())
+        return _complete(store, job, _now(job))
     except _MayChange as found:
         return found.seen
 
@@ -77,7 +78,7 @@ def waiting(settings: Settings, store: BlobStore) -> dict[str, str]:
 def see_waiting(store: BlobStore, run: str) -> Seen:
     """A run of those that wait. Raises JobNotFound."""
     try:
-        return Seen(_request(store, run, _now()), None, 0)
+        return Seen(_request(store, run, _now(run)), None, 0)
     except BlobNotFound:
         raise JobNotFound("There is no job with this id.") from None
 
@@ -90,20 +91,21 @@ def see_run(store: BlobStore, stored: StoredRequest) -> Seen:
     return Seen(stored, end, sum(1 for _ in store.list(path)))
 
 
-def _now() -> int:
-    return int(monotonic() // _KEPT_S)
+def _now(key: str) -> int:
+    """In which of its periods a key is. Each begins them at another moment: not all are asked for at once."""
+    return int((monotonic() + crc32(key.encode()) % _KEPT_S) // _KEPT_S)
 
 
 @lru_cache(maxsize=_MOST_KEPT)
 def _complete(store: BlobStore, job: str, now: int) -> Seen:
     """Of a job that is complete, which nothing changes any more. Raises _MayChange, JobNotFound."""
-    seen = _look(store, job, now)
+    seen = _look(store, job)
     if seen.end is None or seen.end.state is not State.COMPLETED:
         raise _MayChange(seen)
     return seen
 
 
-def _look(store: BlobStore, job: str, now: int) -> Seen:
+def _look(store: BlobStore, job: str) -> Seen:
     units: Counter[int] = Counter()
     last, ended = 0, set[int]()
     # Its runs' folders begin with the job's id, and no other job's do.
@@ -121,6 +123,7 @@ def _look(store: BlobStore, job: str, now: int) -> Seen:
         raise JobNotFound("There is no job with this id.")
     run = names.run_id(job, last)
     try:
+        now = _now(run)
         stored = _request(store, run, now)
         return Seen(stored, _end(store, run, now) if last in ended else None, units[last])
     except BlobNotFound:  # removed since it was listed
