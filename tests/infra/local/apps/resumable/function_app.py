@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import azure.durable_functions as df
+import azure.functions as func
 
 from shared import names
 from shared.settings import get_settings
@@ -19,6 +20,17 @@ def job(context: df.DurableOrchestrationContext) -> Any:
     steps = [context.call_activity("step", f"{context.instance_id}/{n}") for n in range(6)]
     yield context.task_all(steps)
     yield context.call_activity("close", context.instance_id)
+
+
+@app.timer_trigger(schedule="0 0 0 1 1 *", arg_name="timer", run_on_startup=True)
+@app.durable_client_input(client_name="client")
+async def go_on(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Starts what an earlier host has left, as the service's own timer does."""
+    store = BlobStore.from_settings(get_settings())
+    for path in store.list(f"{names.JOBS}/"):
+        instance = path.split("/")[1]
+        if path == names.request_path(instance) and not store.exists(names.end_path(instance)):
+            await client.start_new(names.JOB, instance)
 
 
 @app.activity_trigger(input_name="name")
