@@ -42,6 +42,7 @@ _MARK = "MATCHCUT_CHAOS_RUN"
 _DURABLE = Path(__file__).with_name("durable.js")
 _WORKER = "infra.local.worker"
 _SCRATCH = "16m"
+_SETTLE_S = 0.3
 _END_S = 15.0
 
 
@@ -256,10 +257,10 @@ class Rig:
             else:
                 os.kill(self._azurite.pid, signal.SIGKILL)
                 self._azurite.stop()
-            # A unit may have begun between the first look and the kill.
+            time.sleep(_SETTLE_S if what == "worker" else max(_SETTLE_S, down_s))
+            # A unit may have begun between the first look and the kill, and its request be on its way still.
             self.toll.units += sorted(begun | self.in_flight())
             self.toll.kills.append(what)
-            time.sleep(down_s)
             if what == "host":
                 self._new_host()
             elif what == "storage":
