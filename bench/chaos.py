@@ -125,7 +125,7 @@ def main() -> None:
         plan, kept = plan_of(seed), FOLDER / "runs" / f"{seed}.json"
         if kept.exists() and not chosen.again:
             told = json.loads(kept.read_text())
-            if told.pop("code") == code and not told["wrong"]:
+            if told.pop("code", None) == code and not told["wrong"]:
                 outcomes.append(Outcome(**told))
                 continue
         if not undisturbed.keys() >= ({4} if plan.cascade else {0}):
