@@ -72,6 +72,14 @@ class Journal:
     written: dict[str, set[str]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     requests: int = 0
+    open: set[object] = field(default_factory=set)
+    """A token for each request that storage is at."""
+
+    def settle(self, limit_s: float) -> None:
+        """Until storage has answered what it is asked now, and that is noted."""
+        waited, deadline = set(self.open), time.monotonic() + limit_s
+        while waited & self.open and time.monotonic() < deadline:
+            time.sleep(0.01)
 
     def note(self, method: str, path: str, request_id: str, status: int) -> None:
         if method == "GET" and status == 404:
@@ -192,15 +200,18 @@ class FaultProxy:
     async def _ask(self, request: _Request) -> bytes:
         """Storage's whole answer, empty where it died over it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._upstream)
+        token = object()
+        self.journal.open.add(token)
         try:
             writer.write(request.to_send())
             answer = await reader.read(-1)
+            status = answer[9:12]
+            if status.isdigit():
+                request_id = request.header("x-ms-client-request-id")
+                self.journal.note(request.method, request.path, request_id, int(status))
         finally:
+            self.journal.open.discard(token)
             writer.close()
-        status = answer[9:12]
-        if status.isdigit():
-            request_id = request.header("x-ms-client-request-id")
-            self.journal.note(request.method, request.path, request_id, int(status))
         return answer
 
 

@@ -258,6 +258,7 @@ class Rig:
                 os.kill(self._azurite.pid, signal.SIGKILL)
                 self._azurite.stop()
             time.sleep(_SETTLE_S if what == "worker" else max(_SETTLE_S, down_s))
+            self.proxy.journal.settle(_END_S)
             # A unit may have begun between the first look and the kill, and its request be on its way still.
             self.toll.units += sorted(begun | self.in_flight())
             self.toll.kills.append(what)

@@ -297,6 +297,8 @@ def _judge(outcome: Outcome, rig: Rig, requests: Sequence[Mapping[str, Any]]) ->
     allowed = Counter(rig.toll.units)
     strays = sum(max(0, count - allowed[path]) for path, count in twice.items())
     outcome.strays = max(0, strays - outcome.gave_up)
+    if outcome.strays:
+        outcome.wrong.append(f"begun again: {twice}, in flight: {dict(allowed)}")
     for request in requests:
         ids = rig.receiver.taken.get(f"/job/{_copy(request)}", [])
         outcome.callbacks_missing += len(ids) <= rig.receiver.refusals
