@@ -172,7 +172,7 @@ def test_no_sweep_removes_what_an_open_job_needs(azurite: Azurite, monkeypatch: 
     run_state_machine_as_test(
         machine,
         settings=settings(
-            max_examples=20,
+            max_examples=8,
             stateful_step_count=16,
             deadline=None,
             derandomize=True,
