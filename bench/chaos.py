@@ -13,6 +13,7 @@ import argparse
 import hashlib
 import json
 import shutil
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -118,6 +119,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, nargs="+", help="these instead; nothing is written")
     parser.add_argument("--again", action="store_true", help="also what the same code has run already")
     chosen = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(1))  # so that what was started ends too
     template = make_template(FOLDER / "template")
     code, outcomes = code_digest(), []
     undisturbed: dict[int, bytes] = {}

@@ -64,11 +64,11 @@ class Draws:
 
 @dataclass
 class Journal:
-    """What storage did, by path (container and blob). A request that is sent again by storage's own client
-    has the same id, and is the same."""
+    """What storage did, by path (container and blob). A write that storage's own client sends again has the
+    same id, and is the same; a read gets a new one, so it counts only where its answer was passed on."""
 
     missed: dict[str, set[str]] = field(default_factory=dict)
-    """GETs that found nothing, by id."""
+    """GETs that found nothing and were told so, by id."""
     written: dict[str, set[str]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     requests: int = 0
@@ -81,10 +81,10 @@ class Journal:
         while waited & self.open and time.monotonic() < deadline:
             time.sleep(0.01)
 
-    def note(self, method: str, path: str, request_id: str, status: int) -> None:
-        if method == "GET" and status == 404:
+    def note(self, method: str, path: str, request_id: str, status: int, passed_on: bool) -> None:
+        if method == "GET" and status == 404 and passed_on:
             self.missed.setdefault(path, set()).add(request_id)
-        elif method == "PUT" and 200 <= status < 300:
+        if method == "PUT" and 200 <= status < 300:
             self.written.setdefault(path, set()).add(request_id)
 
 
@@ -152,7 +152,10 @@ class FaultProxy:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
-            with suppress(OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            # Cancelled: the proxy closes.
+            with suppress(
+                OSError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, asyncio.CancelledError
+            ):
                 request = await _read(reader)
                 self.journal.requests += 1
                 fault = None
@@ -176,7 +179,7 @@ class FaultProxy:
             await asyncio.sleep(_SILENCE_S)
             return
         try:
-            answer = await self._ask(request)
+            answer = await self._ask(request, fault in (None, "slow"))
         except OSError:  # storage is away
             _reset(writer)
             return
@@ -197,7 +200,7 @@ class FaultProxy:
         else:
             writer.write(answer)
 
-    async def _ask(self, request: _Request) -> bytes:
+    async def _ask(self, request: _Request, passed_on: bool) -> bytes:
         """Storage's whole answer, empty where it died over it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         token = object()
@@ -208,7 +211,7 @@ class FaultProxy:
             status = answer[9:12]
             if status.isdigit():
                 request_id = request.header("x-ms-client-request-id")
-                self.journal.note(request.method, request.path, request_id, int(status))
+                self.journal.note(request.method, request.path, request_id, int(status), passed_on)
         finally:
             self.journal.open.discard(token)
             writer.close()

@@ -104,6 +104,16 @@ def test_storage_may_have_done_what_it_seems_to_have_refused(place: Place, kind:
     assert (done, 2) == (len(ids) == 1, proxy.journal.requests)
 
 
+def test_a_look_whose_answer_was_lost_is_counted_once_it_is_answered(place: Place) -> None:
+    proxy = place.proxy(Schedule(seed=3, share=0.5, until_s=1e9, kinds=("lost",)))
+    direct = place.bench.settings
+    settings = direct.model_copy(update={"storage": proxy.connection_string(direct.storage)})
+    store = BlobStore.from_settings(settings)
+    assert store.find("nothing") is None
+    assert proxy.journal.faults["lost"] >= 1
+    assert len(proxy.journal.missed[f"{settings.container}/nothing"]) == 1
+
+
 def test_the_same_seed_breaks_the_same_requests_whatever_the_time() -> None:
     schedule = Schedule(seed=7, share=0.3, until_s=10, outage=(2, 3))
     one, other = Draws(schedule), Draws(schedule)
