@@ -41,7 +41,10 @@ async def ensure_started(
         if await in_thread(lambda settings, store: jobs.find_end(store, stored.run)) is not None:
             return  # it ended between two looks
         # It is over without a last word: a run of its own for the next attempt.
-        stored = await in_thread(lambda settings, store: jobs.again(store, stored))
+        next_attempt = await in_thread(lambda settings, store: jobs.after_loss(store, stored))
+        if next_attempt is None:
+            return
+        stored = next_attempt
         found = await live(client, stored.run)
     if found is not None:
         return

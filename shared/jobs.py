@@ -18,6 +18,7 @@ from shared.callbacks import (
 from shared.catalogue import Catalogue
 from shared.contracts import (
     EndRecord,
+    ErrorBody,
     JobRequest,
     Plan,
     Priority,
@@ -30,6 +31,7 @@ from shared.errors import (
     IdempotencyConflict,
     InvalidRequest,
     JobNotFound,
+    MatchcutError,
     NothingToRetry,
     StorageUnavailable,
     UnknownField,
@@ -44,6 +46,8 @@ from shared.timelines import FORMATS
 from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 64 * 1024
+MOST_ATTEMPTS = 5
+"""A run that is lost is started anew by itself up to this attempt at its job."""
 
 
 class InvalidFields(InvalidRequest):
@@ -229,6 +233,16 @@ def again(
         new = StoredRequest.model_validate_json(store.get(names.request_path(new.run)))
     store.delete(names.secret_path(last.run, last.fingerprint))  # still there where it was lost
     return new
+
+
+def after_loss(store: BlobStore, stored: StoredRequest) -> StoredRequest | None:
+    """What follows for a run whose orchestration is over without a last word: another attempt; or, where
+    so many were made already that another one will hardly help, the job's end, and None."""
+    if stored.attempt < MOST_ATTEMPTS:
+        return again(store, stored)
+    lost = MatchcutError("The orchestration ended without a result.")
+    close_job(store, stored.run, State.FAILED, ErrorBody(**lost.record()))
+    return None
 
 
 def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:

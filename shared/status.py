@@ -18,7 +18,7 @@ from zlib import crc32
 
 from shared import ledger, names
 from shared.callbacks import describe_callback
-from shared.contracts import EndRecord, ErrorBody, JobStatus, Progress, State, StoredRequest
+from shared.contracts import EndRecord, JobStatus, Progress, State, StoredRequest
 from shared.errors import BlobNotFound, JobNotFound
 from shared.jobs import status_url
 from shared.settings import Settings
@@ -140,26 +140,17 @@ def _end(store: BlobStore, run: str, now: int) -> EndRecord:
     return EndRecord.model_validate_json(store.get(names.end_path(run)))
 
 
-_LOST = ErrorBody(
-    code="internal",
-    message="The orchestration ended without a result.",
-    action="POST the job again; if it fails again, send the job id to the operator.",
-    retryable=True,
-)
-
-
 def describe(settings: Settings, store: BlobStore, seen: Seen, live: Live | None, now: datetime) -> JobStatus:
     """The job's status from what was seen of it and, while it runs, its durable instance.
 
-    `live` was looked up before `seen`: an instance that was over then has written its end, if ever.
+    `live` was looked up before `seen`: an instance that was over then has written its end, if ever. Where it
+    has not, the job waits to be started anew by whoever tends what is open.
     """
     stored, end = seen.stored, seen.end
     if end is not None:
         state, error, progress = end.state, end.error, _ended(end, seen.units)
-    elif live is not None and live.over:
-        state, error, progress = State.FAILED, _LOST, _running(seen.units, {}, now)
     else:
-        custom = live.custom if live else {}
+        custom = live.custom if live and not live.over else {}
         state, error = State(custom.get("state", State.QUEUED)), None
         progress = _running(seen.units, custom, now)
     files = end.files if end else ()

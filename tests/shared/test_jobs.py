@@ -20,7 +20,7 @@ from shared.errors import (
     NothingToRetry,
     VideoChanged,
 )
-from shared.jobs import cancel, find_request, result_file, retry
+from shared.jobs import MOST_ATTEMPTS, after_loss, cancel, find_request, result_file, retry
 from shared.scoring import run_score
 from shared.status import Live, describe, see
 from shared.steps import find_secret, run_look, run_plan
@@ -64,16 +64,23 @@ def test_progress_counts_units_and_says_how_fast_and_how_long(bench: Bench) -> N
 
 
 @pytest.mark.parametrize("runtime_status", ["Completed", "Failed", "Terminated"])
-def test_an_instance_that_is_over_without_a_last_word_is_a_failure_that_can_be_tried_again(
+def test_a_job_whose_instance_is_over_without_a_last_word_waits_to_be_started_anew(
     bench: Bench, runtime_status: str
 ) -> None:
-    url = bench.upload(CLIP, f"lost-{runtime_status}.mp4")
-    job = bench.accept(url)
+    job = bench.accept(bench.upload(CLIP, f"lost-{runtime_status}.mp4"))
     found = status(bench, job, Live(runtime_status, {"state": "Scoring"}))
-    assert found.state == State.FAILED
+    assert (State.QUEUED, None) == (found.state, found.error)
+
+
+def test_a_run_that_is_lost_again_and_again_ends_its_job(bench: Bench) -> None:
+    stored = bench.request(bench.upload(CLIP, "lost.mp4"))
+    runs = [stored.run]
+    while new := after_loss(bench.store, find_request(bench.store, stored.job)):
+        runs.append(new.run)
+    assert [stored.job, *(f"{stored.job}-{attempt}" for attempt in range(2, MOST_ATTEMPTS + 1))] == runs
+    found = status(bench, stored.job, None)
     assert found.error is not None
-    assert (found.error.code, found.error.retryable) == ("internal", True)
-    assert bench.accept(url) == job
+    assert (State.FAILED, "internal") == (found.state, found.error.code)
 
 
 def test_the_last_attempt_speaks_for_the_job(bench: Bench) -> None:
