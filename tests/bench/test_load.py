@@ -77,6 +77,8 @@ def test_a_small_night_loses_nothing() -> None:
     night = run(videos=6, polls=10, workers=1)
     assert ({"Completed": 6}, 0, 0) == (night.states, night.refused, night.lost)
     assert 0 == night.polled.errors
-    assert set(night.polled.times_ms) >= {"running", "batch", "list"}
+    kinds = set(night.polled.times_ms)
+    assert kinds >= {"batch", "list"}
+    assert kinds & {"running", "ended"}  # so few jobs may have ended before the first of them is asked for
     assert 0 < night.meanwhile.accepted_s < night.meanwhile.first_s <= night.meanwhile.end_s
     assert {"host", "workers", "azurite"} <= set(night.samples[-1].mib)

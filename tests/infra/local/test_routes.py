@@ -122,7 +122,8 @@ def test_a_body_above_the_limit_of_functions_is_refused(tiny: App, monkeypatch: 
 
 def test_a_method_that_a_path_does_not_take_is_405_with_all_that_it_takes(tiny: App) -> None:
     def function(method: str) -> Function:
-        trigger = SimpleNamespace(name="req", route="things/{id}", methods=[method])
+        level = func.AuthLevel.FUNCTION
+        trigger = SimpleNamespace(name="req", route="things/{id}", methods=[method], auth_level=level)
         return Function(method, lambda req: f"{method} {req.route_params['id']}", trigger, ())
 
     app = dataclasses.replace(tiny, http=(function("GET"), function("DELETE")))
