@@ -30,13 +30,8 @@ def outcome(work: Callable[[Settings, BlobStore], dict[str, Any]], **where: Any)
     try:
         settings = get_settings()
         return {"ok": True, **where, **within(settings, lambda: work(settings, _store(settings)))}
-    except MatchcutError as failure:
-        log.warning("%s: %s (%s)", where, failure.code, redact(failure.message))
-        return {"ok": False, **where, "error": failure.record()}
     except Exception as failure:
-        log.error("%s: unexpected failure\n%s", where, redact(traceback.format_exc()))
-        error = MatchcutError(f"An unexpected {type(failure).__name__} stopped this step.")
-        return {"ok": False, **where, "error": {**error.record(), "retryable": True}}
+        return _failed(failure, where)
 
 
 async def outcome_of(work: Callable[[InThread], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
@@ -48,13 +43,18 @@ async def outcome_of(work: Callable[[InThread], Awaitable[dict[str, Any]]]) -> d
 
     try:
         return {"ok": True, **await work(in_thread)}
-    except MatchcutError as failure:
-        log.warning("%s (%s)", failure.code, redact(failure.message))
-        return {"ok": False, "error": failure.record()}
     except Exception as failure:
-        log.error("unexpected failure\n%s", redact(traceback.format_exc()))
-        error = MatchcutError(f"An unexpected {type(failure).__name__} stopped this step.")
-        return {"ok": False, "error": {**error.record(), "retryable": True}}
+        return _failed(failure, {})
+
+
+def _failed(failure: Exception, where: dict[str, Any]) -> dict[str, Any]:
+    """Called where the failure is handled, so that its traceback is at hand."""
+    if isinstance(failure, MatchcutError):
+        log.warning("%s: %s (%s)", where, failure.code, redact(failure.message))
+        return {"ok": False, **where, "error": failure.record()}
+    log.error("%s: unexpected failure\n%s", where, redact(traceback.format_exc()))
+    error = MatchcutError(f"An unexpected {type(failure).__name__} stopped this step.")
+    return {"ok": False, **where, "error": {**error.record(), "retryable": True}}
 
 
 @lru_cache(maxsize=1)

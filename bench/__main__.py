@@ -23,7 +23,7 @@ from pathlib import Path
 
 from bench import recall
 from bench.cpu import measure
-from bench.figures import Figure, write
+from bench.figures import Figure, read, replace_block, table, write
 from bench.floors import inference_floor, picture_floor, sound_floor
 from bench.job import Run, Service
 from bench.match import BROADCAST_MBIT_S, facts, of_length, truth
@@ -214,28 +214,13 @@ def _at_least(figure: str, value: float, goal: float, unit: str = "ratio") -> Fi
 
 
 def _publish(figures: list[Figure]) -> None:
-    rows = [
-        f"| {f.figure} | {f.value:g} {'' if f.unit == 'ratio' else f.unit} | {f.goal or ''} | "
-        f"{'' if f.met is None else 'met' if f.met else '**missed**'} |"
-        for f in figures
-    ]
     cpu = re.search(r"^model name\s*: (.*)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)
     machine = cpu.group(1) if cpu else platform.machine()
-    text = "\n".join(
-        [
-            BEGIN,
-            f"`make bench`, {datetime.now(UTC).date().isoformat()}, {machine}, "
-            f"{os.cpu_count()} shared cores, Python {platform.python_version()}.",
-            "",
-            "| figure | value | goal | |",
-            "| --- | --- | --- | --- |",
-            *rows,
-            END,
-        ]
+    head = (
+        f"`make bench`, {datetime.now(UTC).date().isoformat()}, {machine}, "
+        f"{os.cpu_count()} shared cores, Python {platform.python_version()}."
     )
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.index(BEGIN), page.index(END) + len(END)
-    PAGE.write_text(page[:before] + text + page[after:], encoding="utf-8")
+    replace_block(PAGE, BEGIN, END, [head, "", *table(figures)])
 
 
 def main() -> None:
@@ -261,10 +246,7 @@ def main() -> None:
         for figure in found:
             print(f"          {json.dumps(figure.__dict__)}", flush=True)
         if not chosen.quick:
-            path = write("bench", figures, keep=True)
-            fields = ("figure", "value", "unit", "goal", "met")
-            told = json.loads(path.read_text())
-            _publish([Figure(**{field: entry[field] for field in fields}) for entry in told])
+            _publish(read(write("bench", figures, keep=True)))
     sys.exit(1 if failed else 0)
 
 

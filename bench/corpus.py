@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import re
 import sys
 import threading
 from collections import Counter
@@ -24,7 +23,8 @@ from typing import Any
 
 from bench.corpus_job import LIMIT_S, Ending, Runner
 from bench.cpu import tree
-from bench.figures import Figure, commit_of, write
+from bench.figures import Figure, commit_of, replace_block, write
+from bench.figures import table as figures_table
 from bench.mutations import Case, cases
 from infra.local.azurite import Azurite
 from shared import errors
@@ -169,24 +169,11 @@ def _code(end: str) -> str:
 
 
 def publish(found: Sequence[Figure], endings: Sequence[Ending]) -> None:
-    lines = [
+    head = (
         f"`make corpus`, {datetime.now(UTC).date().isoformat()}, commit {commit_of()}, "
-        f"{os.cpu_count()} shared cores.",
-        "",
-        "| figure | value | goal | |",
-        "| --- | --- | --- | --- |",
-        *(
-            f"| {f.figure} | {f.value:g} {f.unit} | {f.goal or ''} | "
-            f"{'' if f.met is None else 'met' if f.met else '**missed**'} |"
-            for f in found
-        ),
-        "",
-        table(endings),
-    ]
-    page = PAGE.read_text(encoding="utf-8")
-    text = "\n".join([BEGIN, *lines, END])
-    pattern = f"{re.escape(BEGIN)}.*{re.escape(END)}"
-    PAGE.write_text(re.sub(pattern, lambda _: text, page, flags=re.DOTALL), encoding="utf-8")
+        f"{os.cpu_count()} shared cores."
+    )
+    replace_block(PAGE, BEGIN, END, [head, "", *figures_table(found), "", table(endings)])
 
 
 def some(all_cases: Sequence[Case], count: int) -> list[Case]:

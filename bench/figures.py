@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import subprocess
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, fields
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -53,3 +54,30 @@ def write(target: str, figures: list[Figure], keep: bool = False) -> Path:
         goal = f"   (goal: {figure.goal}, {'met' if figure.met else 'missed'})" if figure.goal else ""
         print(f"{figure.figure:60} {figure.value:>12g} {figure.unit}{goal}")
     return path
+
+
+def table(figures: Sequence[Figure]) -> list[str]:
+    """Lines of Markdown; of ratios the unit is left out."""
+    return [
+        "| figure | value | goal | |",
+        "| --- | --- | --- | --- |",
+        *(
+            f"| {f.figure} | {f.value:g} {'' if f.unit == 'ratio' else f.unit} | {f.goal or ''} | "
+            f"{'' if f.met is None else 'met' if f.met else '**missed**'} |"
+            for f in figures
+        ),
+    ]
+
+
+def replace_block(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
+    """Put the lines between the two marks of a page, in place of what stands there. Raises ValueError
+    where a mark is not there."""
+    text = page.read_text(encoding="utf-8")
+    before, after = text.index(begin), text.index(end) + len(end)
+    page.write_text(text[:before] + "\n".join([begin, *lines, end]) + text[after:], encoding="utf-8")
+
+
+def read(path: Path) -> list[Figure]:
+    """What `write` wrote, without its dates and commits."""
+    names = [field.name for field in fields(Figure)]
+    return [Figure(**{name: entry[name] for name in names}) for entry in json.loads(path.read_text())]

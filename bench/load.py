@@ -34,7 +34,7 @@ from azure.storage.blob import BlobServiceClient
 
 from bench.clips import clip
 from bench.cpu import ROOT, tree
-from bench.figures import Figure, write
+from bench.figures import Figure, read, replace_block, table, write
 from bench.job import WORKER
 from bench.polls import Polled
 from infra.local.embedded import EmbeddedHost
@@ -265,18 +265,9 @@ def _none(figure: str, count: int, unit: str) -> Figure:
 
 def publish(path: Path) -> None:
     """The table of docs/reliability.md, from what was written."""
-    entries = json.loads(path.read_text())
-    rows = [
-        f"| {entry['figure']} | {entry['value']:g} {entry['unit']} | {entry['goal'] or ''} | "
-        f"{'' if entry['met'] is None else 'met' if entry['met'] else '**missed**'} |"
-        for entry in entries
-    ]
-    cores = f"{os.cpu_count()} shared cores"
-    head = [BEGIN, f"`make load`, {entries[0]['date']}, everything on {cores}.", ""]
-    text = "\n".join([*head, "| figure | value | goal | |", "| --- | --- | --- | --- |", *rows, END])
-    page = PAGE.read_text(encoding="utf-8")
-    before, after = page.index(BEGIN), page.index(END) + len(END)
-    PAGE.write_text(page[:before] + text + page[after:], encoding="utf-8")
+    date = json.loads(path.read_text())[0]["date"]
+    head = f"`make load`, {date}, everything on {os.cpu_count()} shared cores."
+    replace_block(PAGE, BEGIN, END, [head, "", *table(read(path))])
 
 
 def main() -> None:

@@ -64,7 +64,7 @@ def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest,
         try:
             batch = BatchRequest.model_validate_json(body)
         except ValidationError as bad:
-            raise _invalid(list(_fields(bad))) from None
+            raise _invalid(list(jobs.field_errors(bad))) from None
         return batch.name, batch.requests()
     found: list[JobRequest] = []
     faults: list[dict[str, str]] = []
@@ -74,7 +74,7 @@ def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest,
         try:
             found.append(JobRequest.model_validate_json(line))
         except ValidationError as bad:
-            faults += _fields(bad, f"videos.{number}.")
+            faults += jobs.field_errors(bad, f"videos.{number}.")
     if faults:
         raise _invalid(faults)
     if not found:
@@ -315,12 +315,6 @@ def _told(
 def _plain(cell: object) -> object:
     """A cell that no spreadsheet takes for a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
-
-
-def _fields(bad: ValidationError, before: str = "") -> Iterator[dict[str, str]]:
-    for error in bad.errors(include_url=False, include_input=False, include_context=False):
-        where = ".".join(str(part) for part in error["loc"]) or "body"
-        yield {"field": before + where, "message": error["msg"]}
 
 
 def _invalid(faults: Sequence[dict[str, str]]) -> InvalidRequest:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -69,20 +70,20 @@ def parse_request(body: bytes) -> JobRequest:
     try:
         return JobRequest.model_validate_json(body)
     except ValidationError as bad:
-        errors = bad.errors(include_url=False, include_input=False, include_context=False)
-    fields = tuple(
-        {"field": ".".join(str(part) for part in error["loc"]) or "body", "message": error["msg"]}
-        for error in errors
-    )
-    unknown = [
-        field["field"]
-        for field, error in zip(fields, errors, strict=True)
-        if error["type"] == "extra_forbidden"
-    ]
+        fields = tuple(field_errors(bad))
+        kinds = [error["type"] for error in bad.errors(include_url=False, include_input=False)]
+    unknown = [field["field"] for field, kind in zip(fields, kinds, strict=True) if kind == "extra_forbidden"]
     if unknown:
         raise UnknownFields(f"Unknown field: {', '.join(unknown)}.", fields)
     first = fields[0]
     raise InvalidFields(f"{first['field']}: {first['message']}.", fields)
+
+
+def field_errors(bad: ValidationError, before: str = "") -> Iterator[dict[str, str]]:
+    """{"field", "message"} of each fault, without the value. before: what the fields' names begin with."""
+    for error in bad.errors(include_url=False, include_input=False, include_context=False):
+        where = ".".join(str(part) for part in error["loc"]) or "body"
+        yield {"field": before + where, "message": error["msg"]}
 
 
 def _check_length(body: bytes) -> None:
