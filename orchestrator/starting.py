@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import azure.durable_functions as df
 
-from shared import batches, callbacks, jobs, names
+from shared import batches, callbacks, jobs, ledger, names
 from shared.contracts import Batch, StoredRequest
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
@@ -76,7 +76,7 @@ async def ensure_expanded(client: df.DurableOrchestrationClient, batch: Batch) -
 
 async def tend(client: df.DurableOrchestrationClient, in_thread: InThread) -> None:
     """What is owed and nobody does: batches that were not expanded, runs that nothing runs, callbacks."""
-    for batch in await in_thread(lambda settings, store: batches.open_batches(store)):
+    for batch in await in_thread(lambda settings, store: ledger.open_batches(store)):
         await ensure_expanded(client, await in_thread(partial(_batch, batch)))
     await start_next(client, in_thread)
 

@@ -160,11 +160,6 @@ def find_batch(store: BlobStore, batch: str) -> Batch:
     return Batch.model_validate_json(found)
 
 
-def open_batches(store: BlobStore) -> list[str]:
-    """Batches that are not expanded yet."""
-    return ledger.open_batches(store)
-
-
 # ---------------------------------------------------------------- expansion
 
 

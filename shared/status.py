@@ -20,7 +20,7 @@ from shared import ledger, names
 from shared.callbacks import describe_callback
 from shared.contracts import EndRecord, JobStatus, Progress, State, StoredRequest
 from shared.errors import BlobNotFound, JobNotFound
-from shared.jobs import status_url
+from shared.jobs import find_end, status_url
 from shared.settings import Settings
 from shared.storage import BlobStore
 
@@ -86,9 +86,7 @@ def see_waiting(store: BlobStore, run: str) -> Seen:
 def see_run(store: BlobStore, stored: StoredRequest) -> Seen:
     """One attempt, whichever it is."""
     path = names.summaries_path(stored.run)
-    found = store.find(names.end_path(stored.run))
-    end = EndRecord.model_validate_json(found) if found else None
-    return Seen(stored, end, sum(1 for _ in store.list(path)))
+    return Seen(stored, find_end(store, stored.run), sum(1 for _ in store.list(path)))
 
 
 def _now(key: str) -> int:

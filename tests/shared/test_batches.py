@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import batches, jobs, names
+from shared import batches, jobs, ledger, names
 from shared.contracts import Batch, BatchStatus
 from shared.errors import BatchNotFound, IdempotencyConflict, InvalidRequest, StorageUnavailable
 from shared.jobs import InvalidFields, cancel
@@ -47,9 +47,9 @@ def test_a_batch_becomes_independent_jobs(bench: Bench) -> None:
     batch = accept(bench, [*urls[:29], {"video": urls[29], "name": "the last one"}])
     assert "Accepting" == describe(bench, batch).state
     assert {"Accepting": 30} == describe(bench, batch).counts
-    assert [batch.id] == batches.open_batches(bench.store)
+    assert [batch.id] == ledger.open_batches(bench.store)
     expand(bench, batch)
-    assert [] == batches.open_batches(bench.store)
+    assert [] == ledger.open_batches(bench.store)
     assert ("Running", {"Queued": 30}) == (describe(bench, batch).state, describe(bench, batch).counts)
     last = batches._items(bench.store, batch)[29]
     assert "the last one" == bench.stored(str(last.run)).request.name
