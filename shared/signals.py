@@ -15,13 +15,15 @@ import numpy.typing as npt
 
 from shared.contracts import Signal
 from shared.errors import ModelRefused
-from shared.tracks import Track
+from shared.tracks import Grid, Track
 
 Values = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]
 
 MAD_TO_SIGMA = 1.4826
 """1 / Phi^-1(3/4): makes the median absolute deviation of a normal sample its standard deviation."""
+
+_NONE = Fraction(0)
 
 _BLOCK = 4096
 """Rows of windows sorted at a time: bounds memory at any length, changes no value."""
@@ -33,12 +35,13 @@ def point_count(duration_frames: int, rate: Fraction, grid: Fraction) -> int:
 
 
 def signal_values(signal: Signal, track: Track, grid: Fraction, points: int) -> Values:
-    """One signal on the grid: transform, smooth, map low..high to 0..1 and clip.
+    """One signal on the grid: mean of each cell, transform, smooth, map low..high to 0..1 and clip.
 
     Windows reach baseline_s / 2 and smooth_s / 2 to either side, and are clipped at the ends.
     Raises ModelRefused where the track has no column of the signal's label.
     """
-    values = on_grid(track, column_of(track, signal.label, f"signal {signal.name}"), grid, points)
+    column = column_of(track, signal.label, f"signal {signal.name}")
+    values = on_grid(track, column, grid, points, Fraction(signal.before_s), Fraction(signal.after_s))
     if signal.transform == "baseline":
         values = robust_z(values, _reach(signal.baseline_s, grid), signal.floor)
     elif signal.transform == "rise":
@@ -53,19 +56,34 @@ def column_of(track: Track, label: str, reader: str) -> int:
     return track.labels.index(label)
 
 
-def on_grid(track: Track, column: int, grid: Fraction, points: int) -> Values:
+def cell_s(
+    track: Grid, grid: Fraction, before_s: Fraction = _NONE, after_s: Fraction = _NONE
+) -> tuple[Fraction, Fraction]:
+    """(before, after) of a point, in seconds: half of a point's or of the track's hop, or further."""
+    half = max(1 / grid, track.stride / track.rate) / 2
+    return max(half, before_s), max(half, after_s)
+
+
+def on_grid(
+    track: Track,
+    column: int,
+    grid: Fraction,
+    points: int,
+    before_s: Fraction = _NONE,
+    after_s: Fraction = _NONE,
+) -> Values:
     """A column at the points: the mean of the windows whose anchors lie in the point's cell.
 
-    The cell is centred, [k / grid - w / 2, k / grid + w / 2), and w is the longer of 1 / grid and
-    the track's hop. So a fine track is averaged, and a coarse one gives each point its nearest
-    window (the earlier of two as near), never one that is further away than half a hop. A cell
-    without a finite score is NaN. Cells are found in integers, so no rounding moves a window.
+    The cell is [k / grid - before, k / grid + after), see cell_s. So a fine track is averaged, and a
+    coarse one gives each point its nearest window (the earlier of two as near), never one that is
+    further away than half a hop. A cell without a finite score is NaN. Cells are found in integers,
+    so no rounding moves a window.
     """
     rate, stride = track.grid.rate, track.grid.stride
-    half = max(1 / grid, stride / rate) / 2
+    before, after = cell_s(track.grid, grid, before_s, after_s)
     step = rate / (grid * stride)
-    first = _ceil_line(step, (-half * rate - track.grid.anchor) / stride, points)
-    end = _ceil_line(step, (half * rate - track.grid.anchor) / stride, points)
+    first = _ceil_line(step, (-before * rate - track.grid.anchor) / stride, points)
+    end = _ceil_line(step, (after * rate - track.grid.anchor) / stride, points)
     if points == 0 or len(track.scores) == 0:
         return np.full(points, np.nan)
     window = first[:, None] + np.arange(int((end - first).max()))

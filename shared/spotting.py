@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, ShotRule, Signal
-from shared.signals import Indices, Values, column_of, point_count, signal_values
+from shared.signals import Indices, Values, cell_s, column_of, point_count, signal_values
 from shared.tracks import Grid, Track
 
 DIGITS = 6
@@ -90,8 +90,8 @@ def spot(
 
 def reach_s(signal: Signal, grid: Grid, points: Fraction) -> Fraction:
     """How far around a point its value needs the picture: smoothing, the point's cell, and a window."""
-    hop_s, window_s = grid.stride / grid.rate, grid.window / grid.rate
-    return Fraction(signal.smooth_s) / 2 + max(1 / points, hop_s) / 2 + window_s
+    cell = max(cell_s(grid, points, Fraction(signal.before_s), Fraction(signal.after_s)))
+    return Fraction(signal.smooth_s) / 2 + cell + grid.window / grid.rate
 
 
 def _unseen(

@@ -162,6 +162,9 @@ class ModelManifest(Contract):
 class Signal(Contract):
     """One column of one model's track, made comparable.
 
+    A point at t seconds has the mean of the windows whose anchors lie in its cell [t - h, t + h), where h is
+    half of a grid step or of the track's hop, whichever is longer; before_s and after_s make the cell reach
+    further: [t - max(h, before_s), t + max(h, after_s)).
     transform "level": as it is. "baseline": (x - rolling median) / (1.4826 * rolling MAD),
     the robust z-score over `baseline_s` (Hampel's identifier), floored at `floor` in the denominator.
     "rise": how far x will climb above what it is, within the `baseline_s` to come.
@@ -175,6 +178,8 @@ class Signal(Contract):
     transform: Literal["level", "baseline", "rise"] = "level"
     baseline_s: Seconds = Decimal(120)
     floor: Annotated[float, Field(gt=0)] = 1e-3
+    before_s: Seconds = Decimal(0)
+    after_s: Seconds = Decimal(0)
     smooth_s: Seconds = Decimal(0)
     low: float
     high: float

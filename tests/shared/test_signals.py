@@ -10,6 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import ModelRefused
+from shared.profiles import load_profile
+from shared.settings import ROOT
 from shared.signals import climb, moving_mean, on_grid, point_count, robust_z, signal_values
 from shared.tracks import Grid, Track
 from tests.shared.scores import NAN, NTSC, PAL, make_signal, make_track
@@ -57,23 +59,39 @@ def test_a_track_that_starts_late_keeps_its_place() -> None:
     np.testing.assert_array_equal([NAN, NAN, 8, 9], on_grid(make_track([8, 9], first=2), 0, Fraction(1), 4))
 
 
+def test_a_signal_of_the_original_is_the_mean_of_126_frames_dated_by_the_sixtieth() -> None:
+    profile = load_profile(ROOT / "models", "original")
+    frames = np.random.default_rng(1).uniform(0, 1, 300).astype(np.float32)
+    for signal in profile.signals:
+        plain = signal.model_copy(update={"transform": "level", "low": 0.0, "high": 1.0})
+        values = signal_values(plain, make_track(frames, PAL, label=signal.label), profile.grid, 12)
+        expected = [frames[max(0, 25 * k - 60) : 25 * k + 66].astype(np.float64).mean() for k in range(12)]
+        np.testing.assert_allclose(expected, values, rtol=1e-12)
+
+
+_REACHES = st.fractions(min_value=0, max_value=5, max_denominator=25)
+
+
 @given(
     st.fractions(min_value=Fraction(1, 5), max_value=60, max_denominator=1001),
     st.integers(1, 4),
     st.integers(0, 6),
     st.fractions(min_value=Fraction(1, 2), max_value=8, max_denominator=4),
+    _REACHES,
+    _REACHES,
 )
 def test_every_cell_holds_exactly_the_windows_that_fractions_put_there(
-    rate: Fraction, stride: int, anchor: int, grid: Fraction
+    rate: Fraction, stride: int, anchor: int, grid: Fraction, before_s: Fraction, after_s: Fraction
 ) -> None:
     placed = Grid(rate, anchor + 1, stride, anchor)
     track = Track(placed, ("level",), 0, np.arange(40, dtype=np.float32)[:, None])
     half = max(1 / grid, stride / rate) / 2
+    before, after = max(half, before_s), max(half, after_s)
     expected: list[float] = []
     for point in range(12):
-        held = [j for j in range(40) if -half <= placed.anchor_s(j) - point / grid < half]
+        held = [j for j in range(40) if -before <= placed.anchor_s(j) - point / grid < after]
         expected.append(float(np.mean(held)) if held else NAN)
-    np.testing.assert_allclose(on_grid(track, 0, grid, 12), expected, rtol=1e-12)
+    np.testing.assert_allclose(on_grid(track, 0, grid, 12, before_s, after_s), expected, rtol=1e-12)
 
 
 def test_robust_z_is_hampels_by_hand() -> None:
