@@ -1,4 +1,4 @@
-"""python -m client submit | watch | fetch | cancel | demo | export"""
+"""python -m client submit | watch | fetch | cancel | retry | list | batch | demo | export | models"""
 
 from __future__ import annotations
 

@@ -8,13 +8,21 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple, Self, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import httpx
 from pydantic import BaseModel, ValidationError
 
 from client.errors import ClientError, Refused, Unreachable, UsageError
-from shared.contracts import JobAccepted, JobRequest, JobStatus, Problem
+from shared.contracts import (
+    BatchStatus,
+    JobAccepted,
+    JobList,
+    JobRequest,
+    JobStatus,
+    JobSummary,
+    Problem,
+)
 from shared.names import is_job_id
 from shared.settings import VERSION
 
@@ -113,6 +121,47 @@ class Api:
         """DELETE /api/jobs/{id}; the job as it stands then."""
         return _parsed(JobStatus, self._call("DELETE", _job_path(job), PROMPT_S))
 
+    def retry(self, job: str, video: str | None) -> JobAccepted:
+        """POST /api/jobs/{id}/retry; video: the same URL with a fresh SAS."""
+        body = {"video": video} if video else None
+        return _parsed(JobAccepted, self._call("POST", f"{_job_path(job)}/retry", PROMPT_S, json=body))
+
+    def jobs(self, top: int, **query: str) -> Iterator[JobSummary]:
+        """GET /api/jobs, page after page, until `top` jobs have come; newest first."""
+        query["top"] = str(min(top, 100))
+        while top > 0:
+            path = f"/api/jobs?{urlencode(query)}"
+            page = _parsed(JobList, self._call("GET", path, self._patience_s))
+            yield from page.jobs[:top]
+            top -= len(page.jobs)
+            if page.continuation is None:
+                return
+            query["continuation"] = page.continuation
+
+    def submit_batch(self, body: bytes, media_type: str, idempotency_key: str | None) -> BatchStatus:
+        """POST /api/batches."""
+        headers = {"Content-Type": media_type}
+        if idempotency_key:
+            headers["Idempotency-Key"] = idempotency_key
+        answer = self._call("POST", "/api/batches", PROMPT_S, content=body, headers=headers)
+        return _parsed(BatchStatus, answer)
+
+    def follow_batch(self, batch: str) -> Iterator[BatchStatus]:
+        """GET /api/batches/{id} again and again, as often as the service allows, up to and with the last."""
+        patience_s = min(PROMPT_S, self._patience_s)
+        while True:
+            response = self._call("GET", _batch_path(batch), patience_s)
+            status = _parsed(BatchStatus, response)
+            yield status
+            if status.state == "Ended":
+                return
+            time.sleep(_retry_after_s(response, DEFAULT_POLL_S))
+            patience_s = self._patience_s
+
+    def batch_csv(self, batch: str) -> bytes:
+        """GET /api/batches/{id}/csv: a row for each video."""
+        return self._call("GET", f"{_batch_path(batch)}/csv", self._patience_s).content
+
     def read(self, job: str, name: str) -> bytes:
         """The bytes of one result file."""
         return self._call("GET", _file_path(job, name), self._patience_s).content
@@ -147,10 +196,11 @@ class Api:
         path: str,
         patience_s: float,
         json: object = None,
+        content: bytes | None = None,
         headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         def attempt() -> httpx.Response:
-            return _check(self._http.request(method, path, json=json, headers=headers))
+            return _check(self._http.request(method, path, json=json, content=content, headers=headers))
 
         return self._patiently(attempt, patience_s)
 
@@ -192,6 +242,12 @@ def _job_path(job: str) -> str:
     if not is_job_id(job):
         raise UsageError("A job's id has 1 to 80 of the characters a-z, 0-9 and '-'.")
     return f"/api/jobs/{job}"
+
+
+def _batch_path(batch: str) -> str:
+    if not is_job_id(batch):
+        raise UsageError("A batch's id has 1 to 80 of the characters a-z, 0-9 and '-'.")
+    return f"/api/batches/{batch}"
 
 
 def _file_path(job: str, name: str) -> str:

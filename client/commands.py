@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from client import view
+from client import batches, view
 from client.api import DEFAULT_API, DEFAULT_PATIENCE_S, Api
 from client.errors import ClientError, UsageError
 from client.jobs import (
@@ -65,6 +65,8 @@ app = typer.Typer(
 
 models = typer.Typer(no_args_is_help=True, help="What a data scientist needs before a model is shipped.")
 app.add_typer(models, name="models")
+batch = typer.Typer(no_args_is_help=True, help="Many videos at once.")
+app.add_typer(batch, name="batch")
 
 
 @app.callback()
@@ -89,6 +91,7 @@ Text = str | None
 Many = list[str] | None
 ApiUrl = Annotated[str, typer.Option("--api", envvar="MATCHCUT_API", help="Address of the service.")]
 JobId = Annotated[str, typer.Argument(help="The job's id, as submit prints it.")]
+BatchId = Annotated[str, typer.Argument(help="The batch's id, as batch submit prints it.")]
 Patience = Annotated[float, typer.Option(min=0, help="Seconds to try again when the connection is lost.")]
 OutFolder = Annotated[Path | None, typer.Option("--out", help="Folder for the files; made if absent.")]
 
@@ -191,6 +194,75 @@ def cancel(job: JobId, api: ApiUrl = DEFAULT_API) -> None:
 
 
 @app.command()
+def retry(
+    job: JobId,
+    video: Annotated[Text, _option("URL", "The same URL with a fresh SAS, where one is needed.")] = None,
+    api: ApiUrl = DEFAULT_API,
+) -> None:
+    """Run what is missing of a job that has gaps, failed or was cancelled; print its status URL."""
+    with _api(api) as service:
+        view.say(f"status  {service.retry(job, video).status_url}")
+
+
+@app.command("list")
+def list_command(
+    state: Annotated[Text, _option("STATES", "Such as Failed,Scoring; every state without it.")] = None,
+    since: Annotated[Text, _option("TIME", "Such as 2026-11-20: none that is older.")] = None,
+    top: Annotated[int, typer.Option(min=1, help="So many at most.")] = 100,
+    api: ApiUrl = DEFAULT_API,
+) -> None:
+    """The newest jobs: id, when it was accepted, state, name, and the code of its error."""
+    query = {name: value for name, value in (("state", state), ("since", since)) if value}
+    with _api(api) as service:
+        for line in batches.table(service.jobs(top, **query)):
+            view.say(line)
+
+
+@batch.command("submit")
+def batch_submit(
+    source: Annotated[str, typer.Argument(metavar="FILE", help="A URL per line, or JSON; - for stdin.")],
+    name: Annotated[Text, _option("TEXT", "The batch's name.")] = None,
+    profile: Annotated[Text, _option("NAME", "What is spotted, and how.")] = None,
+    model: Annotated[Many, _option("NAME", "Run only this model; may be repeated.")] = None,
+    exhaustive: Annotated[bool, typer.Option("--exhaustive", help="Every model on everything.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="A job with a gap counts as failed.")] = False,
+    idempotency_key: Annotated[Text, _option("KEY", "The same key is the same batch.")] = None,
+    watch: Annotated[bool, typer.Option("--watch", help="Wait for the end.")] = False,
+    api: ApiUrl = DEFAULT_API,
+) -> None:
+    """Start a job for each video of a list; print the batch's id and status URL.
+
+    FILE may also be a body as POST /api/batches takes it: one object, or a job's object per line.
+    """
+    options = {"profile": profile, "models": model, "exhaustive": exhaustive, "strict": strict}
+    body, media_type = batches.batch_body(batches.read_text(source), name, options)
+    with _api(api) as service:
+        accepted = service.submit_batch(body, media_type, idempotency_key)
+        view.say(f"batch   {accepted.id}")
+        view.say(f"status  {accepted.links['self']}")
+        if watch:
+            batches.follow(service.follow_batch(accepted.id))
+
+
+@batch.command("watch")
+def batch_watch(batch: BatchId, patience_s: Patience = DEFAULT_PATIENCE_S, api: ApiUrl = DEFAULT_API) -> None:
+    """Count a batch's jobs until all have ended, then name its failures. Exit code 1 where there are some."""
+    with _api(api, patience_s) as service:
+        batches.follow(service.follow_batch(batch))
+
+
+@batch.command("csv")
+def batch_csv(
+    batch: BatchId,
+    out: Annotated[Path | None, typer.Option(help="File to write; stdout otherwise.")] = None,
+    api: ApiUrl = DEFAULT_API,
+) -> None:
+    """A row for each video: its job, state, events, and what went wrong."""
+    with _api(api) as service:
+        _put(service.batch_csv(batch), out)
+
+
+@app.command()
 def demo(
     video: Annotated[str, typer.Option(help="Any video file; a sample match is made without it.")] = "",
     out: Annotated[str, typer.Option(help="Folder for the files; out/<name>-<job id> without it.")] = "",
@@ -261,7 +333,10 @@ def export_command(
     out: Annotated[Path | None, typer.Option(help="File to write; stdout otherwise.")] = None,
 ) -> None:
     """Write a timeline from a result, offline."""
-    data = export(result, format)
+    _put(export(result, format), out)
+
+
+def _put(data: bytes, out: Path | None) -> None:
     if out is None:
         sys.stdout.buffer.write(data)
         return

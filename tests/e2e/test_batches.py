@@ -6,10 +6,13 @@ import csv
 import io
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
+from typer.testing import CliRunner, Result
 
+from client.commands import app
 from tests.e2e.service import Service
 from tests.e2e.test_api import problem
 from tests.shared.clips import make_clip
@@ -91,3 +94,30 @@ def test_a_cancelled_job_can_be_retried(service: Service, match: bytes) -> None:
     answer = service.http.post(f"/api/jobs/{job}/retry")
     assert (202, job) == (answer.status_code, answer.json()["id"])
     assert service.wait(job)["state"] == "Completed"
+
+
+def test_the_client_sends_a_list_waits_names_what_failed_and_retries(
+    service: Service, tmp_path: Path
+) -> None:
+    def client(*arguments: str) -> Result:
+        return CliRunner().invoke(app, [*arguments, "--api", service.host.base_url])
+
+    broken = service.upload(b"no video", "listed.mp4")
+    good = service.signed(service.upload(make_clip(50, gop=9)))
+    videos = tmp_path / "friday.txt"
+    videos.write_text("\n".join([good, broken, f"{broken}.gone"]))
+    options = ["--exhaustive", "--model", "motion", "--model", "pitch-share"]
+    done = client("batch", "submit", str(videos), *options, "--watch")
+    assert 1 == done.exit_code
+    assert "Ended, 3 of 3: " in done.stdout
+    assert "not_a_video" in done.stdout
+    assert "error: 2 of 3 have no result" in done.stderr
+    batch = done.stdout.split()[1]
+    assert done.stderr.endswith(f"`batch csv {batch}` names them all.\n")
+    rows = list(csv.DictReader(io.StringIO(client("batch", "csv", batch).stdout)))
+    assert ["Completed", "Failed", "Refused"] == [row["state"] for row in rows]
+    assert f"{rows[1]['job']}  " in client("list", "--state", "Failed", "--top", "5").stdout
+    again = client("retry", rows[1]["job"])
+    assert 0 == again.exit_code, again.output
+    assert again.stdout.endswith(f"/api/jobs/{rows[1]['job']}\n")
+    assert "nothing" in client("retry", rows[0]["job"]).stderr
