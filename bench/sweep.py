@@ -3,7 +3,7 @@
 python -m bench.sweep [--only sessions|threads|segments] [--seconds 120]
 
 Each setting is measured in a process of its own, the settings of a group in turn, ROUNDS times; the
-medians go to bench/results/sweep.json. Nothing is tuned here: the service's settings are chosen by hand,
+medians go to bench/results/bench-sweep.json. Nothing is tuned here: settings are chosen by hand,
 from this table.
 """
 
@@ -221,7 +221,7 @@ def main() -> None:
     figures: list[Figure] = []
     for name in chosen.only or GROUPS:
         figures += GROUPS[name](chosen.seconds)
-        write("sweep", figures)
+        write("bench-sweep", figures)
 
 
 if __name__ == "__main__":

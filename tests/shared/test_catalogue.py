@@ -3,104 +3,28 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import multiprocessing
 import os
-import resource
 import shutil
-import uuid
-from collections.abc import Callable
-from datetime import UTC, datetime
 from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from azure.storage.blob import BlobServiceClient
 
-from infra.local.azurite import Azurite
-from models.export import Build, constant, parse, provenance, write
-from shared import catalogue as module
 from shared.catalogue import Catalogue
-from shared.contracts import ModelManifest, ModelRef
+from shared.contracts import ModelRef
 from shared.drift import measure, reference_json
-from shared.errors import ModelRefused, StorageUnavailable, UnknownModel
+from shared.errors import ModelRefused, UnknownModel
 from shared.inference import load_model
 from shared.settings import ROOT, Settings
 from shared.storage import BlobEntry
 from shared.tracks import Track
 from tests.models.test_drop_in import profile as write_profile
+from tests.shared.operator import Operator, files, make
 
 pytestmark = pytest.mark.azurite
-
-
-def make(folder: Path, name: str = "level", factor: float = 1.0, version: str = "1.0.0") -> ModelManifest:
-    """An audio model at 8 kHz: mean amplitude of a tenth of a second, times a factor."""
-    graph = parse(
-        """
-        level (float[N, 800] sound) => (float[N, 1] mean) {
-          size = Abs (sound)
-          average = ReduceMean <axes=[1], keepdims=1> (size)
-          mean = Mul (average, factor)
-        }""",
-        {"factor": constant(factor)},
-    )
-    manifest = {
-        "name": name, "version": version, "kind": "audio", "rate": "8000/1", "window": 800, "stride": 800,
-        "anchor": 400, "batch": 4, "provenance": provenance("made up for a test"),
-        "input": {"name": "sound", "layout": "NS"}, "output": {"name": "mean", "labels": ["mean"]},
-    }  # fmt: skip
-    sample = np.random.default_rng(2).normal(0, 0.1, (4, 800)).round(3).astype(np.float32)
-    return write(Build(graph, manifest, sample), folder)
-
-
-class Operator:
-    """A container to upload to, and services that look into it."""
-
-    def __init__(self, azurite: Azurite, tmp_path: Path) -> None:
-        self.storage = azurite.connection_string
-        self.name = f"models-{uuid.uuid4().hex[:8]}"
-        self.container = BlobServiceClient.from_connection_string(self.storage).get_container_client(
-            self.name
-        )
-        self.container.create_container()
-        self.tmp_path = tmp_path
-        (tmp_path / "built-in").mkdir()
-
-    def settings(self, **changes: Any) -> Settings:
-        here = {"models_dir": self.tmp_path / "built-in", "models_cache": self.tmp_path / "cache"}
-        return Settings(**({"storage": self.storage, "models_container": self.name} | here | changes))
-
-    def catalogue(self, **changes: Any) -> Catalogue:
-        """As another process has it: nothing in memory."""
-        Catalogue.of(self.settings(**changes))  # it is made as the service makes it
-        module._catalogue.cache_clear()
-        return Catalogue.of(self.settings(**changes))
-
-    def put(self, path: str, data: bytes) -> None:
-        self.container.upload_blob(path, data, overwrite=True)
-
-    def ship(self, folder: Path) -> None:
-        for path in sorted(folder.rglob("*")):
-            if path.is_file():
-                self.put(f"{folder.name}/{path.relative_to(folder).as_posix()}", path.read_bytes())
-
-    def make(self, name: str = "level", factor: float = 1.0, version: str = "1.0.0") -> ModelManifest:
-        there = self.tmp_path / uuid.uuid4().hex
-        manifest = make(there, name, factor, version)
-        self.ship(there / name)
-        return manifest
-
-    def edit(self, name: str, /, **changes: Any) -> None:
-        path = f"{name}/model.json"
-        told = json.loads(self.container.download_blob(path).readall())
-        self.put(path, json.dumps(told | changes).encode())
-
-
-@pytest.fixture
-def operator(azurite: Azurite, tmp_path: Path) -> Operator:
-    return Operator(azurite, tmp_path)
 
 
 def watch_reads(found: Catalogue, monkeypatch: pytest.MonkeyPatch) -> list[str]:
@@ -114,10 +38,6 @@ def watch_reads(found: Catalogue, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(found, "_read", watched)
     return read
-
-
-def files(folder: Path) -> list[str]:
-    return sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
 
 
 def test_an_uploaded_folder_is_a_model(operator: Operator) -> None:
@@ -285,103 +205,6 @@ def test_what_a_killed_process_has_left_goes(operator: Operator) -> None:
 # ---------------------------------------------------------------- what is broken harms nobody else
 
 
-@pytest.mark.parametrize(
-    ("spoil", "says"),
-    [
-        (lambda o: o.put("bad/model.json", b"{"), "model.json: "),
-        (lambda o: o.put("bad/model.json", b"\xff\xfe" * 9), "model.json: "),
-        (lambda o: o.put("bad/model.json", b" " * (2**20 + 1)), "larger than 1048576 bytes"),
-        (lambda o: o.edit("bad", window=0), "window: Input should be greater"),
-        (lambda o: o.edit("bad", name="level"), "lies in a folder named bad"),
-        (lambda o: o.edit("bad", golden={"file": "../level/sample/golden.npz"}), "is not sample/<file>"),
-        (lambda o: o.edit("bad", golden={"file": "sample/../model.onnx"}), "is not sample/<file>"),
-        (lambda o: o.edit("bad", golden={"file": "/etc/passwd"}), "is not sample/<file>"),
-        (lambda o: o.edit("bad", reference="sample\\r.json"), "is not sample/<file>"),
-        (lambda o: o.edit("bad", reference="sample/none.json"), "sample/none.json is missing"),
-        (lambda o: o.container.delete_blob("bad/model.onnx"), "model.onnx is missing"),
-        (lambda o: o.container.delete_blob("bad/sample/golden.npz"), "golden.npz is missing"),
-    ],
-)
-def test_a_broken_model_is_left_out_and_told(
-    operator: Operator, spoil: Callable[[Operator], None], says: str
-) -> None:
-    good = operator.make("level")
-    operator.make("bad")
-    spoil(operator)
-    found = operator.catalogue()
-    assert {"level": good} == found.manifests()
-    assert ["bad"] == list(found.faults())
-    assert says in found.faults()["bad"]
-    assert manifest_of(found.folder(good.ref)) == good
-
-
-def manifest_of(folder: Path) -> ModelManifest:
-    return ModelManifest.model_validate_json((folder / "model.json").read_bytes())
-
-
-def test_a_model_of_too_many_bytes_is_left_out(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
-    manifest = operator.make()
-    monkeypatch.setattr(module, "MAX_MODEL_BYTES", 1000)
-    assert {} == operator.catalogue().manifests()
-    assert "the limit is 1000" in operator.catalogue().faults()["level"]
-    with pytest.raises(ModelRefused, match="neither built in"):
-        operator.catalogue().folder(manifest.ref)
-
-
-def test_folders_with_strange_names_are_no_models(
-    operator: Operator, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    operator.make()
-    strange = ("..", "", ".", "a b", "Level", "x" * 65, "level\n", "a\\..\\b", "C:")
-    paths = [f"{folder}/model.json" for folder in strange]
-    paths += ["level/../../x", "/etc/passwd", "profiles/../x.json"]
-    listed = [BlobEntry(path, "1", 2, datetime.now(UTC)) for path in paths]
-    found = operator.catalogue()
-    assert found._store is not None
-    listed += found._store.entries()
-    monkeypatch.setattr(found._store, "entries", lambda: iter(listed))
-    assert ["level"] == list(found.manifests())
-    assert {ascii(name)[:80] for name in strange} == found.faults().keys()
-
-
-def test_a_broken_built_in_model_is_left_out_and_told_too(operator: Operator) -> None:
-    make(operator.tmp_path / "built-in", "bad")
-    (operator.tmp_path / "built-in" / "bad" / "model.json").write_text("{}")
-    good = operator.make()
-    found = operator.catalogue()
-    assert {"level": good} == found.manifests()
-    assert ["bad"] == list(found.faults())
-
-
-def test_a_container_that_is_not_there_is_told_and_harms_nothing(operator: Operator) -> None:
-    built_in = make(operator.tmp_path / "built-in")
-    found = operator.catalogue(models_container="nowhere")
-    assert {"level": built_in} == found.manifests()
-    assert {"container": "the container nowhere does not exist"} == found.faults()
-
-
-def test_storage_that_does_not_answer_is_an_error_that_may_be_tried_again(operator: Operator) -> None:
-    gone = "DefaultEndpointsProtocol=http;AccountName=a;AccountKey=a2V5;BlobEndpoint=http://127.0.0.1:9/a;"
-    settings = operator.settings().model_copy(update={"storage": gone})
-    with pytest.raises(StorageUnavailable):
-        Catalogue.of(settings, patient=False).manifests()
-
-
-def test_a_cache_that_cannot_be_written_is_told(operator: Operator) -> None:
-    manifest = operator.make()
-    (operator.tmp_path / "file").write_text("")
-    with pytest.raises(ModelRefused, match=r"cannot be kept in .*file"):
-        operator.catalogue(models_cache=operator.tmp_path / "file").folder(manifest.ref)
-
-
-def test_the_models_container_is_not_the_services_own(operator: Operator) -> None:
-    with pytest.raises(ValueError, match="must not be the service's own"):
-        operator.settings(container=operator.name)
-
-
-# ---------------------------------------------------------------- cost, profiles, references
-
-
 def test_a_second_look_reads_only_what_is_new(operator: Operator, monkeypatch: pytest.MonkeyPatch) -> None:
     operator.make("one")
     found = operator.catalogue()
@@ -430,21 +253,3 @@ def test_the_reference_is_read_without_fetching_the_model(operator: Operator) ->
     assert not operator.settings().models_cache.exists()
     operator.put("level/sample/reference.json", b"{}")
     assert found.reference(manifest.ref) is None
-
-
-def test_a_full_disk_is_trouble_that_may_pass_and_no_fault_of_the_model(operator: Operator) -> None:
-    manifest = operator.make()
-    found = operator.catalogue()
-    allowed = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (10, allowed[1]))
-    try:
-        with pytest.raises(StorageUnavailable, match="full"):
-            found.manifests()
-        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
-        found.manifests()
-        resource.setrlimit(resource.RLIMIT_FSIZE, (10, allowed[1]))
-        with pytest.raises(StorageUnavailable, match="full"):
-            found.folder(manifest.ref)
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, allowed)
-    assert files(found.folder(manifest.ref))
