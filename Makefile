@@ -20,7 +20,7 @@ host: $(BIN)/.local
 		$${AZURITE_PORT:+--azurite-port="$$AZURITE_PORT"} $${DATA:+--data="$$DATA"}
 
 test: $(BIN)/.dev lint k8s-check
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n auto --maxprocesses 4 --dist loadfile
 
 lint: $(BIN)/.dev
 	$(BIN)/ruff format --check -q .

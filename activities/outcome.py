@@ -34,7 +34,7 @@ def outcome(work: Callable[[Settings, BlobStore], dict[str, Any]], **where: Any)
         return _failed(failure, where)
 
 
-async def outcome_of(work: Callable[[InThread], Awaitable[dict[str, Any]]]) -> dict[str, Any]:
+async def outcome_of(work: Callable[[InThread], Awaitable[dict[str, Any]]], **where: Any) -> dict[str, Any]:
     """The same of work that awaits a durable client; `in_thread` runs what blocks."""
 
     async def in_thread(step: Callable[[Settings, BlobStore], Any]) -> Any:
@@ -42,9 +42,9 @@ async def outcome_of(work: Callable[[InThread], Awaitable[dict[str, Any]]]) -> d
         return await asyncio.to_thread(lambda: step(settings, _store(settings)))
 
     try:
-        return {"ok": True, **await work(in_thread)}
+        return {"ok": True, **where, **await work(in_thread)}
     except Exception as failure:
-        return _failed(failure, {})
+        return _failed(failure, where)
 
 
 def _failed(failure: Exception, where: dict[str, Any]) -> dict[str, Any]:

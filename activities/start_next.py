@@ -19,4 +19,4 @@ async def start_next(task: Any, client: Any) -> dict[str, Any]:
     async def work(in_thread: Any) -> dict[str, Any]:
         return {"turn": await start(client, in_thread)}
 
-    return await outcome_of(work)
+    return await outcome_of(work, step=START_NEXT)

@@ -32,10 +32,7 @@ async def live(client: df.DurableOrchestrationClient, instance: str) -> Live | N
 async def ensure_started(
     client: df.DurableOrchestrationClient, stored: StoredRequest, in_thread: InThread
 ) -> None:
-    """Look, then start. Of two that race, one start is refused: fine, so long as the instance is there.
-
-    Raises StorageUnavailable where the host does not start it.
-    """
+    """Look, then start. Raises StorageUnavailable where the host does not start it."""
     found = await live(client, stored.run)
     if found is not None and found.over:
         if await in_thread(lambda settings, store: jobs.find_end(store, stored.run)) is not None:
@@ -51,13 +48,7 @@ async def ensure_started(
     batch = stored.priority == "batch"
     # leads: something is to be started when it ends.
     task = {"job": stored.run, "batch": batch, "leads": batch or stored.request.callback is not None}
-    try:
-        await client.start_new(names.JOB, instance_id=stored.run, client_input=task)
-    except Exception as failure:
-        if await live(client, stored.run) is None:
-            raise StorageUnavailable(
-                "The job was stored but could not be started; POST it again."
-            ) from failure
+    await _start(client, names.JOB, stored.run, task, "The job was stored, not started; POST it again.")
 
 
 async def ensure_expanded(client: df.DurableOrchestrationClient, batch: Batch) -> None:
@@ -65,13 +56,22 @@ async def ensure_expanded(client: df.DurableOrchestrationClient, batch: Batch) -
     found = await live(client, batch.id)
     if found is not None and not found.over:
         return
+    otherwise = "The batch was stored, not started; POST it again with the same Idempotency-Key."
+    await _start(client, names.BATCH, batch.id, {"total": len(batch.requests)}, otherwise)
+
+
+async def _start(
+    client: df.DurableOrchestrationClient, name: str, instance: str, task: dict[str, Any], otherwise: str
+) -> None:
+    """Of two that race, one start is refused: fine, so long as the instance is there.
+
+    Raises StorageUnavailable, which says `otherwise`, where it is not.
+    """
     try:
-        await client.start_new(names.BATCH, batch.id, {"total": len(batch.requests)})
+        await client.start_new(name, instance, task)
     except Exception as failure:
-        if await live(client, batch.id) is None:
-            raise StorageUnavailable(
-                "The batch was stored but could not be started; POST it again with the same Idempotency-Key."
-            ) from failure
+        if await live(client, instance) is None:
+            raise StorageUnavailable(otherwise) from failure
 
 
 async def tend(client: df.DurableOrchestrationClient, in_thread: InThread) -> None:
@@ -99,5 +99,6 @@ async def start_next(client: df.DurableOrchestrationClient, in_thread: InThread)
         instance = names.callback_id(run)
         found = await live(client, instance)
         if found is None or found.over:
-            await client.start_new(names.CALLBACK, instance, {"job": run})
+            otherwise = f"The callback of {run} could not be started; it is tried again."
+            await _start(client, names.CALLBACK, instance, {"job": run}, otherwise)
     return len(turn)

@@ -12,6 +12,7 @@ import pytest
 from infra.local.azurite import Azurite
 from orchestrator import http_api
 from orchestrator.starting import ensure_started, start_next, tend
+from shared import names
 from shared.batches import accept_batch, parse_batch
 from shared.errors import StorageUnavailable
 from shared.jobs import find_request
@@ -41,6 +42,14 @@ class Client:
             raise RuntimeError("the host says no")
         self.inputs[instance_id] = (name, client_input)
         self.started.append(instance_id)
+
+
+class LateClient(Client):
+    """Somebody else starts each instance between its look and its start."""
+
+    async def start_new(self, name: str, instance_id: str, client_input: Any) -> None:
+        self.instances[instance_id] = "Running"
+        raise RuntimeError(f"{instance_id} already exists")
 
 
 @pytest.fixture
@@ -106,3 +115,24 @@ def test_what_a_dead_process_has_left_is_tended(bench: Bench) -> None:
     asyncio.run(tend(client, http_api._in_thread))
     assert [batch.id, lost] == client.started
     assert ("batch", {"total": 30}) == client.inputs[batch.id]
+
+
+@pytest.mark.parametrize("kind", [Client, LateClient])
+def test_of_two_that_tend_at_once_the_later_one_is_refused_and_content(
+    bench: Bench, kind: type[Client]
+) -> None:
+    url = bench.upload(make_clip(5))
+    lost = bench.request(url).run
+    bench.store.put(names.open_callback_path("m-1"), b"")
+    body = json.dumps({"videos": [url]}).encode()
+    batch = accept_batch(bench.settings, bench.store, *parse_batch(body, lines=False), None)
+    client = kind({})
+    asyncio.run(tend(client, http_api._in_thread))
+    known = client.instances.keys() | set(client.started)
+    assert {batch.id, lost, names.callback_id("m-1")} == known
+
+
+def test_a_callback_that_the_host_does_not_start_is_trouble_that_may_pass(bench: Bench) -> None:
+    bench.store.put(names.open_callback_path("m-1"), b"")
+    with pytest.raises(StorageUnavailable):
+        asyncio.run(tend(Client({}, refuses=True), http_api._in_thread))
