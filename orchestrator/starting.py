@@ -22,7 +22,12 @@ InThread = Callable[[Work], Awaitable[Any]]
 
 
 async def live(client: df.DurableOrchestrationClient, instance: str) -> Live | None:
-    status = await client.get_status(instance)
+    """What the host says of an instance; None where it has none. Raises StorageUnavailable where the host
+    does not say: the client has no errors of its own for that, so any is taken for it."""
+    try:
+        status = await client.get_status(instance)
+    except Exception as failure:
+        raise StorageUnavailable(f"The host did not tell of a run ({type(failure).__name__}).") from failure
     if status.runtime_status is None:
         return None
     custom = status.custom_status if isinstance(status.custom_status, dict) else {}

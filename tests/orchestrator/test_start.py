@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiohttp import ClientConnectionError
 
 from infra.local.azurite import Azurite
 from orchestrator import http_api
@@ -136,3 +137,16 @@ def test_a_callback_that_the_host_does_not_start_is_trouble_that_may_pass(bench:
     bench.store.put(names.open_callback_path("m-1"), b"")
     with pytest.raises(StorageUnavailable):
         asyncio.run(tend(Client({}, refuses=True), http_api._in_thread))
+
+
+class DeafClient(Client):
+    """Its host was killed a moment ago."""
+
+    async def get_status(self, instance: str) -> Any:
+        raise ClientConnectionError("Cannot connect to host 127.0.0.1")
+
+
+def test_a_host_that_does_not_tell_of_a_run_is_trouble_that_may_pass(bench: Bench) -> None:
+    stored = bench.request(bench.upload(make_clip(5)))
+    with pytest.raises(StorageUnavailable, match="ClientConnectionError"):
+        start(DeafClient({}), stored)
