@@ -33,10 +33,12 @@ def kept(target: str, figures: list[Figure]) -> list[dict[str, Any]]:
 
 
 def commit_of() -> str:
-    """Twelve digits of the commit that is measured, and whether more than that is in the files."""
+    """Twelve digits of the commit that is measured, and whether more than that is in the files; what a
+    target itself writes does not count."""
+    changed = ["status", "--porcelain", "-uno", "--", ".", ":!bench/results", ":!docs"]
     commit, changes = (
         subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True).stdout.strip()
-        for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "-uno"])
+        for command in (["rev-parse", "HEAD"], changed)
     )
     return commit[:12] + ("+changes" if changes else "")
 
