@@ -23,11 +23,12 @@ from pathlib import Path
 from random import Random
 
 from bench.faults import KINDS, Schedule
-from bench.figures import Figure, write
+from bench.figures import Figure, publish, write
 from bench.trial import Kill, Outcome, Plan, make_template, run
 from shared.settings import ROOT
 
 FOLDER = ROOT / ".run" / "chaos"
+PAGE = ROOT / "docs" / "reliability.md"
 RUNS = 50
 KILLED = ("host", "worker", "storage")
 _CODE = ("*.py", "*.js", "*.json", "*.onnx", "requirements*.txt", ":!tests", ":!bench/results", ":!docs")
@@ -140,7 +141,7 @@ def main() -> None:
         if not outcome.wrong and not chosen.seed:
             shutil.rmtree(FOLDER / f"seed-{seed}", ignore_errors=True)
     if not chosen.seed:
-        write("chaos", figures(outcomes))
+        publish(write("chaos", figures(outcomes)), PAGE)
     sys.exit(any(outcome.wrong for outcome in outcomes))
 
 

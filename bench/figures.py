@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
@@ -77,6 +78,15 @@ def replace_block(page: Path, begin: str, end: str, lines: Sequence[str]) -> Non
     text = page.read_text(encoding="utf-8")
     before, after = text.index(begin), text.index(end) + len(end)
     page.write_text(text[:before] + "\n".join([begin, *lines, end]) + text[after:], encoding="utf-8")
+
+
+def publish(path: Path, page: Path) -> None:
+    """What `write` wrote, as the block of a page that bears the target's name. Raises ValueError where
+    the page has none."""
+    target, date = path.stem, json.loads(path.read_text())[0]["date"]
+    head = f"`make {target}`, {date}, everything on {os.cpu_count()} shared cores."
+    begin, end = f"<!-- {target}: begin -->", f"<!-- {target}: end -->"
+    replace_block(page, begin, end, [head, "", *table(read(path))])
 
 
 def read(path: Path) -> list[Figure]:

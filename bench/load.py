@@ -14,7 +14,6 @@ import argparse
 import csv
 import io
 import json
-import os
 import re
 import signal
 import subprocess
@@ -34,13 +33,12 @@ from azure.storage.blob import BlobServiceClient
 
 from bench.clips import clip
 from bench.cpu import ROOT, tree
-from bench.figures import Figure, read, replace_block, table, write
+from bench.figures import Figure, publish, write
 from bench.job import WORKER
 from bench.polls import Polled
 from infra.local.embedded import EmbeddedHost
 
 PAGE = ROOT / "docs" / "reliability.md"
-BEGIN, END = "<!-- load: begin -->", "<!-- load: end -->"
 VIDEOS, POLLS = 750, 200
 LIGHT: dict[str, Any] = {
     "models": ["crowd-excitement", "motion", "pitch-share", "shot-change"],
@@ -263,13 +261,6 @@ def _none(figure: str, count: int, unit: str) -> Figure:
     return Figure(figure, count, unit, "0", count == 0)
 
 
-def publish(path: Path) -> None:
-    """The table of docs/reliability.md, from what was written."""
-    date = json.loads(path.read_text())[0]["date"]
-    head = f"`make load`, {date}, everything on {os.cpu_count()} shared cores."
-    replace_block(PAGE, BEGIN, END, [head, "", *table(read(path))])
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -281,7 +272,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # and the host with it
     found = figures(run(chosen.videos, chosen.polls, chosen.workers), chosen.polls, chosen.workers)
     if chosen.videos >= VIDEOS and chosen.polls >= POLLS:
-        publish(write("load", found))
+        publish(write("load", found), PAGE)
     else:
         for figure in found:
             print(f"{figure.figure:60} {figure.value:>12g} {figure.unit}")

@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-
 import pytest
 
-from bench import load
 from bench.clips import clip
 from bench.load import Night, Sample, Wait, figures, growth, run
 from bench.polls import Polled
@@ -47,27 +43,6 @@ def test_a_video_without_an_answer_is_lost_and_fails_the_goal() -> None:
     met = {figure.figure: figure.met for figure in figures(night, polls=10, workers=2)}
     assert met["lost, 10 videos, 2 workers"] is False
     assert met["status polls with an error or none in 30 s"] is True
-
-
-def test_what_was_measured_takes_the_place_of_the_last_table(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    page, results = tmp_path / "page.md", tmp_path / "load.json"
-    page.write_text(f"before\n{load.BEGIN}\nold\n{load.END}\nafter\n")
-    monkeypatch.setattr(load, "PAGE", page)
-    entry = {"figure": "lost", "value": 0, "unit": "videos", "goal": "0", "met": True, "date": "2026-11-27"}
-    results.write_text(json.dumps([entry, {**entry, "met": False}, {**entry, "goal": None, "met": None}]))
-    load.publish(results)
-    text = page.read_text()
-    assert (
-        "| lost | 0 videos | 0 | met |\n| lost | 0 videos | 0 | **missed** |\n| lost | 0 videos |  |  |"
-        in text
-    )
-    assert (text.startswith("before\n"), text.endswith("after\n"), "old" in text) == (True, True, False)
-
-
-def test_the_page_has_a_place_for_the_table() -> None:
-    assert load.PAGE.read_text().index(load.BEGIN) < load.PAGE.read_text().index(load.END)
 
 
 @pytest.mark.e2e
