@@ -1,8 +1,8 @@
 """What session options, batch sizes, threads and segment lengths cost: `make bench-sweep`.
 
-python -m bench.sweep [--only sessions|threads|segments] [--seconds 120]
+python -m bench.sweep [--only sessions|threads|segments] [--seconds 120] [--rounds 3]
 
-Each setting is measured in a process of its own, the settings of a group in turn, ROUNDS times; the
+Each setting is measured in a process of its own, the settings of a group in turn, some rounds; the
 medians go to bench/results/bench-sweep.json. Nothing is tuned here: settings are chosen by hand,
 from this table.
 """
@@ -35,7 +35,6 @@ from shared.profiles import load_profile
 from shared.scorer import PictureScorer
 from shared.settings import ROOT
 
-ROUNDS = 3
 MODELS = ROOT / "models"
 SEGMENTS_S = (10, 30, 60, 120)
 _LEAST_S = 1.0
@@ -105,10 +104,10 @@ def _in_process(session: Session) -> dict[str, float]:
     return found
 
 
-def sweep_sessions(seconds: int) -> list[Figure]:
+def sweep_sessions(seconds: int, rounds: int) -> list[Figure]:
     del seconds
     found = sessions()
-    measured = _interleaved([(session.name, partial(_in_process, session)) for session in found])
+    measured = _interleaved([(session.name, partial(_in_process, session)) for session in found], rounds)
     return [
         Figure(f"{name}: {what.removesuffix('_ms')} per window", round(value, 3), "ms")
         for name, values in measured.items()
@@ -116,7 +115,7 @@ def sweep_sessions(seconds: int) -> list[Figure]:
     ]
 
 
-def sweep_threads(seconds: int) -> list[Figure]:
+def sweep_threads(seconds: int, rounds: int) -> list[Figure]:
     """Two workers of one thread against one of two."""
 
     def job(workers: int, threads: int) -> dict[str, float]:
@@ -131,12 +130,13 @@ def sweep_threads(seconds: int) -> list[Figure]:
             [
                 (f"{workers} workers, {threads} threads each", partial(job, workers, threads))
                 for workers, threads in settings
-            ]
+            ],
+            rounds,
         )
     )
 
 
-def sweep_segments(seconds: int) -> list[Figure]:
+def sweep_segments(seconds: int, rounds: int) -> list[Figure]:
     """One worker, and what the halo adds: pictures decoded beside a segment's own."""
 
     def job(segment_s: int) -> dict[str, float]:
@@ -146,7 +146,7 @@ def sweep_segments(seconds: int) -> list[Figure]:
 
     video = of_length(seconds)
     figures = _figures(
-        _interleaved([(f"segments of {length} s", partial(job, length)) for length in SEGMENTS_S])
+        _interleaved([(f"segments of {length} s", partial(job, length)) for length in SEGMENTS_S], rounds)
     )
     for length in SEGMENTS_S:
         share = halo_share(video, length, "soccer")
@@ -182,14 +182,14 @@ def _seconds(video: Path) -> Fraction:
 
 
 def _interleaved(
-    settings: list[tuple[str, Callable[[], dict[str, float]]]],
+    settings: list[tuple[str, Callable[[], dict[str, float]]]], rounds: int
 ) -> dict[str, dict[str, float]]:
     """Medians by setting, each setting measured once a round."""
     found: dict[str, list[dict[str, float]]] = {name: [] for name, _ in settings}
-    for turn in range(ROUNDS):
+    for turn in range(rounds):
         for name, run in settings:
             found[name].append(run())
-            print(f"round {turn + 1} of {ROUNDS}  {name}  {found[name][-1]}", flush=True)
+            print(f"round {turn + 1} of {rounds}  {name}  {found[name][-1]}", flush=True)
     return {
         name: {what: median(one[what] for one in several) for what in several[0]}
         for name, several in found.items()
@@ -213,6 +213,7 @@ def main() -> None:
     )
     parser.add_argument("--only", choices=GROUPS, action="append")
     parser.add_argument("--seconds", type=int, default=120)
+    parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--session", type=json.loads, help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     if chosen.session:
@@ -220,8 +221,8 @@ def main() -> None:
         return
     figures: list[Figure] = []
     for name in chosen.only or GROUPS:
-        figures += GROUPS[name](chosen.seconds)
-        write("bench-sweep", figures)
+        figures += GROUPS[name](chosen.seconds, chosen.rounds)
+        write("bench-sweep", figures, keep=True)
 
 
 if __name__ == "__main__":

@@ -257,7 +257,7 @@ def batch_csv(
     out: Annotated[Path | None, typer.Option(help="File to write; stdout otherwise.")] = None,
     api: ApiUrl = DEFAULT_API,
 ) -> None:
-    """A row for each video: its job, state, events, and what went wrong."""
+    """A row for each video: its job, its state, what went wrong, and where its EDL is."""
     with _api(api) as service:
         _put(service.batch_csv(batch), out)
 
