@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -14,6 +15,11 @@ from samples.match import write_match
 
 # The app reads its settings when it is first asked; tests that need storage set their own.
 os.environ.setdefault("AzureWebJobsStorage", "UseDevelopmentStorage=true")
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A shell that started this in the background had it, and all that it starts, ignore Ctrl-C.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
