@@ -103,19 +103,11 @@ class Api:
 
     def status(self, job: str, patience_s: float = PROMPT_S) -> Polled:
         """GET /api/jobs/{id}; retry_after_s is how long the service wants to be left alone."""
-        response = self._call("GET", _job_path(job), patience_s)
-        return Polled(_parsed(JobStatus, response), _retry_after_s(response, DEFAULT_POLL_S))
+        return Polled(*self._look(_job_path(job), JobStatus, patience_s))
 
     def follow(self, job: str) -> Iterator[JobStatus]:
         """Its status again and again, as often as the service allows, up to and with the last one."""
-        patience_s = min(PROMPT_S, self._patience_s)
-        while True:
-            status, retry_after_s = self.status(job, patience_s)
-            yield status
-            if status.state.ended:
-                return
-            time.sleep(retry_after_s)
-            patience_s = self._patience_s
+        return self._follow(_job_path(job), JobStatus, lambda status: status.state.ended)
 
     def cancel(self, job: str) -> JobStatus:
         """DELETE /api/jobs/{id}; the job as it stands then."""
@@ -147,16 +139,8 @@ class Api:
         return _parsed(BatchStatus, answer)
 
     def follow_batch(self, batch: str) -> Iterator[BatchStatus]:
-        """GET /api/batches/{id} again and again, as often as the service allows, up to and with the last."""
-        patience_s = min(PROMPT_S, self._patience_s)
-        while True:
-            response = self._call("GET", _batch_path(batch), patience_s)
-            status = _parsed(BatchStatus, response)
-            yield status
-            if status.state == "Ended":
-                return
-            time.sleep(_retry_after_s(response, DEFAULT_POLL_S))
-            patience_s = self._patience_s
+        """The same of GET /api/batches/{id}."""
+        return self._follow(_batch_path(batch), BatchStatus, lambda status: status.state == "Ended")
 
     def batch_csv(self, batch: str) -> bytes:
         """GET /api/batches/{id}/csv: a row for each video."""
@@ -189,6 +173,20 @@ class Api:
         finally:
             part.unlink(missing_ok=True)
         return target
+
+    def _follow(self, path: str, model: type[_Model], ended: Callable[[_Model], bool]) -> Iterator[_Model]:
+        patience_s = min(PROMPT_S, self._patience_s)
+        while True:
+            status, retry_after_s = self._look(path, model, patience_s)
+            yield status
+            if ended(status):
+                return
+            time.sleep(retry_after_s)
+            patience_s = self._patience_s
+
+    def _look(self, path: str, model: type[_Model], patience_s: float) -> tuple[_Model, float]:
+        response = self._call("GET", path, patience_s)
+        return _parsed(model, response), _retry_after_s(response, DEFAULT_POLL_S)
 
     def _call(
         self,

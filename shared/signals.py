@@ -56,9 +56,7 @@ def column_of(track: Track, label: str, reader: str) -> int:
     return track.labels.index(label)
 
 
-def cell_s(
-    track: Grid, grid: Fraction, before_s: Fraction = _NONE, after_s: Fraction = _NONE
-) -> tuple[Fraction, Fraction]:
+def cell_s(track: Grid, grid: Fraction, before_s: Fraction, after_s: Fraction) -> tuple[Fraction, Fraction]:
     """(before, after) of a point, in seconds: half of a point's or of the track's hop, or further."""
     half = max(1 / grid, track.stride / track.rate) / 2
     return max(half, before_s), max(half, after_s)
