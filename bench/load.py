@@ -20,7 +20,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -171,13 +171,13 @@ def polling(api: str, batch: str, rate: float) -> Iterator[list[Polled]]:
 
 
 def look(host: EmbeddedHost, ended: int) -> Sample:
-    mib, cpu_s = Counter[str](), Counter[str]()
+    mib, cpu_s = defaultdict[str, float](float), defaultdict[str, float](float)
     for pid, process in tree(host.pid).items():
         part = "host" if pid == host.pid else "azurite" if pid == host.azurite_pid else "others"
         if WORKER in process.command:
             part = "workers"
-        mib[part] += _resident_bytes(pid) / _MIB  # type: ignore[assignment]
-        cpu_s[part] += process.cpu_s  # type: ignore[assignment]
+        mib[part] += _resident_bytes(pid) / _MIB
+        cpu_s[part] += process.cpu_s
     return Sample(ended, dict(mib), dict(cpu_s))
 
 
@@ -234,8 +234,8 @@ def figures(night: Night, polls: float, workers: int) -> list[Figure]:
             found.append(Figure(f"memory of {part}, {when}", round(sample.mib.get(part, 0)), "MiB"))
         grown = growth(samples, part)
         # Azurite keeps the names and properties of all blobs in memory; it stands in for a storage account.
-        goal = {} if part == "azurite" else {"goal": f"<= {_FLAT_MIB:g}", "met": grown <= _FLAT_MIB}
-        found.append(Figure(f"memory of {part}, growth per 100 jobs", round(grown, 2), "MiB", **goal))  # type: ignore[arg-type]
+        goal, met = (None, None) if part == "azurite" else (f"<= {_FLAT_MIB:g}", grown <= _FLAT_MIB)
+        found.append(Figure(f"memory of {part}, growth per 100 jobs", round(grown, 2), "MiB", goal, met))
     for part in PARTS:
         spent = samples[-1].cpu_s.get(part, 0) - samples[0].cpu_s.get(part, 0)
         found.append(Figure(f"CPU of {part}, per job", round(spent / jobs, 3), "CPU s"))
