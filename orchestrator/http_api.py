@@ -282,13 +282,19 @@ async def _batch(batch: str) -> Batch:
     return await _in_thread(lambda settings, store: batches.find_batch(store, batch))
 
 
+_HUB_S = 5.0
+"""So long health waits for the task hub: half of what the probes of the pods wait for health."""
+
+
 @blueprint.route(route="health", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)
-async def health(req: func.HttpRequest) -> func.HttpResponse:
+@blueprint.durable_client_input(client_name="client")
+async def health(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
+    """Through a durable client, so that a host that refuses the binding is not healthy either."""
     settings = get_settings()
     models: tuple[ModelRef, ...] = ()
     profiles: tuple[str, ...] = ()
     faults: dict[str, str] = {}
-    storage, well = "ok", True
+    well = True
 
     def look() -> None:
         nonlocal models, profiles, faults
@@ -302,10 +308,11 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
     except MatchcutError as failure:
         log.error("health: %s", failure.message)
         well = False
-    try:
-        await _in_thread(lambda settings, store: store.exists("health"))
-    except MatchcutError:
-        storage, well = "unavailable", False
+    storage, hub = await asyncio.gather(
+        _answers(_in_thread(lambda settings, store: store.exists("health"))),
+        _answers(asyncio.wait_for(live(client, "health"), _HUB_S)),  # no run has this name: one look-up
+    )
+    well = well and storage == hub == "ok"
     body = Health.model_validate(
         {
             "status": "ok" if well else "degraded",
@@ -314,9 +321,19 @@ async def health(req: func.HttpRequest) -> func.HttpResponse:
             "profiles": profiles,
             "faults": faults,
             "storage": storage,
+            "hub": hub,
         }
     )
     return _answer(body, 200 if well else 503)
+
+
+async def _answers(look: Awaitable[object]) -> str:
+    try:
+        await look
+    except (MatchcutError, TimeoutError) as failure:
+        log.error("health: %s", redact(str(failure) or type(failure).__name__))
+        return "unavailable"
+    return "ok"
 
 
 @blueprint.route(route="openapi.json", methods=["GET"], auth_level=func.AuthLevel.ANONYMOUS)

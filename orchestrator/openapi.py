@@ -212,7 +212,7 @@ def _document() -> dict[str, Any]:
                     "security": [],
                     "responses": {
                         "200": _answer("Ready.", Health),
-                        "503": _answer("Storage or a model is missing.", Health),
+                        "503": _answer("Storage, the durable task hub or a model is missing.", Health),
                     },
                 }
             },

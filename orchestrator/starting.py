@@ -29,6 +29,8 @@ async def live(client: df.DurableOrchestrationClient, instance: str) -> Live | N
     except Exception as failure:
         raise StorageUnavailable(f"The host did not tell of a run ({type(failure).__name__}).") from failure
     if status.runtime_status is None:
+        if hasattr(status, "Message"):  # a 500: the client takes the body of an error for a status
+            raise StorageUnavailable("The host did not tell of a run (it answered with an error).")
         return None
     custom = status.custom_status if isinstance(status.custom_status, dict) else {}
     return Live(status.runtime_status.value, custom)

@@ -21,6 +21,7 @@ import kubernetes_validate
 import yaml
 
 from infra.k8s import concurrency, rules
+from infra.k8s.image import image_environment
 from infra.k8s.render import Document, RenderError, identity, render
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -85,8 +86,14 @@ def _sentence(error: Any) -> str:
     return f"{path + ': ' if path else ''}{' '.join(str(error.message).split())[:300]}"
 
 
-def check(folder: Path, host: Document, guide: str, definitions: dict[tuple[str, str], Any]) -> Iterator[str]:
-    """Every finding about one kustomization."""
+def check(
+    folder: Path,
+    host: Document,
+    image: dict[str, str],
+    guide: str,
+    definitions: dict[tuple[str, str], Any],
+) -> Iterator[str]:
+    """Every finding about one kustomization; `image` is what the image sets in the environment."""
     try:
         documents = render(folder)
     except RenderError as refused:
@@ -103,6 +110,7 @@ def check(folder: Path, host: Document, guide: str, definitions: dict[tuple[str,
         yield from rules.check_images(documents)
         yield from rules.check_references(documents, guide)
         yield from rules.check_pods(documents)
+        yield from rules.check_hostname(documents, image)
     except KeyError as missing:
         yield f"a field that the rules read is missing: {missing.args[0]}"
 
@@ -115,12 +123,13 @@ def main(arguments: list[str] | None = None) -> int:
     tree = options.root / "infra" / "k8s"
     definitions = load_definitions(options.schemas or ROOT.parent / "shared" / "schemas")
     host = json.loads((options.root / "host.json").read_text())
+    image = image_environment((options.root / "infra" / "docker" / "Dockerfile").read_text())
     guide = (options.root / "infra" / "README.md").read_text()
     findings = [f"host.json: {finding}" for finding in concurrency.check_host(host)]
     folders = [tree / "base", *sorted(path.parent for path in tree.glob("overlays/*/kustomization.yaml"))]
     for folder in folders:
         name = folder.relative_to(tree).as_posix()
-        findings += [f"{name}: {finding}" for finding in check(folder, host, guide, definitions)]
+        findings += [f"{name}: {finding}" for finding in check(folder, host, image, guide, definitions)]
     print(*findings, sep="\n", end="\n" if findings else "")
     if not any(key[0].startswith(f"{_KEDA}/") for key in definitions):
         print("k8s-check: KEDA's definitions are not here, so its documents met only our own rules")

@@ -11,6 +11,10 @@ from infra.k8s.render import Document, containers, identity
 
 DRAIN_S = 600
 """The Functions host sleeps ten minutes on SIGTERM in Kubernetes (its WebJobsScriptHostService)."""
+HEALTH = "/api/health"
+"""200 only where storage, the models and the task hub answer: a pod that would fail a POST is not ready."""
+PING = "/admin/host/ping"
+"""The Functions host's own answer."""
 
 
 def _kinds(documents: list[Document], *kinds: str) -> list[Document]:
@@ -44,11 +48,19 @@ def check_selectors(documents: list[Document]) -> Iterator[str]:
             open_ports = [p["name"] for d in served for c in containers(d) for p in c.get("ports", [])]
             if served and port["targetPort"] not in open_ports:
                 yield f"{identity(service)} sends to port {port['targetPort']}, which its pods do not have"
+        for pods, container in ((identity(d), c) for d in served for c in containers(d)):
+            if _probed(container, "readinessProbe") != HEALTH:
+                yield f"{pods}/{container['name']} takes requests, so {HEALTH} must say whether it is ready"
     for policy in _kinds(documents, "PodDisruptionBudget", "NetworkPolicy"):
         spec = policy["spec"]
         selector = spec.get("selector", spec.get("podSelector", {})).get("matchLabels", {})
         if not any(_matches(selector, _pod(d)) for d in deployments):
             yield f"{identity(policy)} selects no pods"
+
+
+def _probed(container: Document, probe: str) -> str | None:
+    path: str | None = container.get(probe, {}).get("httpGet", {}).get("path")
+    return path
 
 
 def check_exposure(documents: list[Document]) -> Iterator[str]:
@@ -177,5 +189,19 @@ def _check_container(name: str, container: Document, writable: set[str]) -> Iter
     for probe in ("startupProbe", "livenessProbe"):
         if probe not in container:
             yield f"{name} has no {probe}"
-    if container.get("startupProbe", {}).get("httpGet", {}).get("path") != "/api/health":
-        yield f"{name} must be asked for /api/health before it counts as started"
+    if _probed(container, "startupProbe") != HEALTH:
+        yield f"{name} must be asked for {HEALTH} before it counts as started"
+    if _probed(container, "livenessProbe") != PING:
+        yield f"{name} must be asked for {PING} to count as alive: a restart brings no storage back"
+
+
+def check_hostname(documents: list[Document], image: dict[str, str]) -> Iterator[str]:
+    """The Functions host knows its own address; without one it refuses every durable client binding."""
+    for deployment in _kinds(documents, "Deployment"):
+        settings = image | environment(deployment, documents)
+        port = settings.get("ASPNETCORE_URLS", "").rpartition(":")[2]
+        if not re.fullmatch(rf"[A-Za-z0-9.-]+:{port}", settings.get("WEBSITE_HOSTNAME", "")):
+            yield (
+                f"{identity(deployment)}: WEBSITE_HOSTNAME is {settings.get('WEBSITE_HOSTNAME')}, and must be"
+                f" localhost:{port}, without a scheme, or the host refuses every durable client"
+            )

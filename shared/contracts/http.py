@@ -96,3 +96,5 @@ class Health(Contract):
     faults: dict[str, str] = Field(default_factory=dict)
     """What is wrong with a model, a profile or their container, by name; they count as absent."""
     storage: Literal["ok", "unavailable"]
+    hub: Literal["ok", "unavailable"]
+    """Whether the host's durable client answers, which starts, asks after and ends every run."""

@@ -201,7 +201,7 @@ def test_the_edl_has_the_same_bytes_for_any_number_of_segments(service: Service,
 def test_health_names_models_and_profiles(service: Service) -> None:
     answer = service.http.get("/api/health")
     assert answer.status_code == 200
-    assert answer.json()["storage"] == "ok"
+    assert (answer.json()["storage"], answer.json()["hub"]) == ("ok", "ok")
     assert answer.json()["faults"] == {}
     assert "soccer" in answer.json()["profiles"]
     assert {model["name"] for model in answer.json()["models"]} >= {"crowd-excitement", "motion"}

@@ -45,6 +45,7 @@ MUTATIONS = yaml.safe_load((Path(__file__).parent / "mutations.yaml").read_text(
 def checkout(tmp_path: Path) -> Path:
     """A copy of what the check reads, to be broken."""
     shutil.copytree(ROOT / "infra" / "k8s", tmp_path / "infra" / "k8s")
+    shutil.copytree(ROOT / "infra" / "docker", tmp_path / "infra" / "docker")
     shutil.copy(ROOT / "infra" / "README.md", tmp_path / "infra")
     shutil.copy(ROOT / "host.json", tmp_path)
     return tmp_path
