@@ -72,6 +72,9 @@ def check_host(host: Document) -> Iterator[str]:
         f"{_DURABLE}maxconcurrentactivityfunctions": "1",
         f"{_DURABLE}extendedsessionsenabled": "false",
         f"{_DURABLE}tracing:traceinputsandoutputs": "false",
+        # A pod that goes ends what is short; the unit that it loses is soon begun again.
+        f"{_DURABLE}usegracefulshutdown": "true",
+        f"{_DURABLE}storageprovider:workitemqueuevisibilitytimeout": "00:02:00",
     }
     for path, value in wanted.items():
         if config.get(path) != value:

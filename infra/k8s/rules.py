@@ -9,8 +9,11 @@ from typing import Any
 from infra.k8s.concurrency import environment
 from infra.k8s.render import Document, containers, identity
 
-DRAIN_S = 600
-"""The Functions host sleeps ten minutes on SIGTERM in Kubernetes (its WebJobsScriptHostService)."""
+GRACE_S = 60
+"""On SIGTERM the Functions host takes no more work, and about 10 s later ends its Python worker, whatever
+runs there (its WorkerProcessCountOptions): no grace lets a unit end. This much lets the host end by itself
+and give back what it holds. The unit is begun again by another pod within two minutes (host.json)."""
+STAY = "cluster-autoscaler.kubernetes.io/safe-to-evict"
 HEALTH = "/api/health"
 """200 only where storage, the models and the task hub answer: a pod that would fail a POST is not ready."""
 PING = "/admin/host/ping"
@@ -147,8 +150,10 @@ def check_pods(documents: list[Document]) -> Iterator[str]:
             yield f"{name} must have the seccomp profile RuntimeDefault"
         if pod.get("automountServiceAccountToken") is not False:
             yield f"{name} must not be given a token for the Kubernetes API"
-        if pod.get("terminationGracePeriodSeconds", 30) <= DRAIN_S:
-            yield f"{name} must be given more than {DRAIN_S} s to end, which the host takes to drain"
+        if pod.get("terminationGracePeriodSeconds", 30) < GRACE_S:
+            yield f"{name} must be given {GRACE_S} s, in which the host ends by itself"
+        if _pod(deployment)["metadata"].get("annotations", {}).get(STAY) != "false":
+            yield f'{name} must have {STAY}: "false": a pod that is moved loses the unit that it runs'
         writable = {volume["name"] for volume in pod.get("volumes", []) if "emptyDir" in volume}
         settings = environment(deployment, documents)
         if not settings.get("AzureFunctionsWebHost__hostid"):
