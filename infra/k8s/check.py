@@ -111,6 +111,7 @@ def check(
         yield from rules.check_references(documents, guide)
         yield from rules.check_pods(documents)
         yield from rules.check_hostname(documents, image)
+        yield from rules.check_memory(documents, image)
     except KeyError as missing:
         yield f"a field that the rules read is missing: {missing.args[0]}"
 

@@ -8,12 +8,18 @@ from typing import Any
 
 from infra.k8s.concurrency import environment
 from infra.k8s.render import Document, containers, identity
+from shared.settings import Settings
 
 GRACE_S = 60
 """On SIGTERM the Functions host takes no more work, and about 10 s later ends its Python worker, whatever
 runs there (its WorkerProcessCountOptions): no grace lets a unit end. This much lets the host end by itself
 and give back what it holds. The unit is begun again by another pod within two minutes (host.json)."""
 STAY = "cluster-autoscaler.kubernetes.io/safe-to-evict"
+GIB = 1024**3
+PROCESS_BYTES = int(0.6 * GIB)
+"""A Python process that has loaded all models (docs/reliability.md); an activity's limit is beyond it."""
+HOST_BYTES = int(0.5 * GIB)
+"""The Functions host, which is .NET: an assumption."""
 HEALTH = "/api/health"
 """200 only where storage, the models and the task hub answer: a pod that would fail a POST is not ready."""
 PING = "/admin/host/ping"
@@ -210,3 +216,29 @@ def check_hostname(documents: list[Document], image: dict[str, str]) -> Iterator
                 f"{identity(deployment)}: WEBSITE_HOSTNAME is {settings.get('WEBSITE_HOSTNAME')}, and must be"
                 f" localhost:{port}, without a scheme, or the host refuses every durable client"
             )
+
+
+def check_memory(documents: list[Document], image: dict[str, str]) -> Iterator[str]:
+    """A step meets its own limit before the pod meets its: that one kills the host too, and tells nobody."""
+    for deployment in _kinds(documents, "Deployment"):
+        settings = image | environment(deployment, documents)
+        default = Settings.model_fields["max_activity_bytes"].default
+        activity = int(settings.get("MATCHCUT_MAX_ACTIVITY_BYTES", default))
+        needed = PROCESS_BYTES + HOST_BYTES + activity
+        for container in containers(deployment):
+            limit = str(container.get("resources", {}).get("limits", {}).get("memory", ""))
+            if _bytes(limit) < needed:
+                yield (
+                    f"{identity(deployment)}/{container['name']}: the memory limit is {limit or 'not set'},"
+                    f" and must hold {needed / GIB:.1f}Gi: models, host, and MATCHCUT_MAX_ACTIVITY_BYTES"
+                )
+
+
+def _bytes(quantity: str) -> float:
+    """Of `4Gi`, `4096M` or `4294967296`; 0 of what is written otherwise."""
+    read = re.fullmatch(r"(\d+(?:\.\d+)?)(?:([KMGT]i)|([kMGT]))?", quantity)
+    if read is None:
+        return 0
+    number, binary, decimal = read.groups()
+    power = "kmgt".index((binary or decimal)[0].lower()) + 1 if binary or decimal else 0
+    return float(number) * float((1024 if binary else 1000) ** power)
