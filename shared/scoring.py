@@ -14,7 +14,7 @@ from fractions import Fraction
 
 from shared import names
 from shared.catalogue import Catalogue
-from shared.contracts import ModelRef, Plan, SpanFacts, Unit, UnitSummary, VideoInfo, fraction_text
+from shared.contracts import ModelRef, Plan, SpanFacts, StoredRequest, Unit, UnitSummary, fraction_text
 from shared.errors import Cancelled, ModelRefused, VideoTooLong
 from shared.packets import Gather, Joined, Part, part_of_npz, sound_of
 from shared.pictures import Picture, Pictures
@@ -37,14 +37,14 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
 
     Raises Cancelled, VideoTooLong, or what storage says.
     """
-    plan = load_plan(store, job)
+    stored, plan = load_request(store, job), load_plan(store, job)
     units = plan.units
     if index >= len(units) and (look := find_look(store, job)):
         units += look.units
     unit = units[index]
-    keys = {name: _score_key(plan, unit, name) for name in unit.models}
-    facts_key = _facts_key(plan.video, unit)
-    work = _Work(settings, store, plan, unit)
+    keys = {name: _score_key(stored, plan, unit, name) for name in unit.models}
+    facts_key = _key(stored, plan, unit, f"facts {unit.kind}")
+    work = _Work(settings, store, stored, plan, unit)
     meter = Meter()
     found = store.find(names.facts_path(facts_key))
     # reuse: retention removes no scores that count as new.
@@ -89,7 +89,7 @@ def _keep_part(store: BlobStore, job: str, index: int, part: Part) -> None:
         store.delete(path)
 
 
-def _score_key(plan: Plan, unit: Unit, model: str) -> str:
+def _score_key(stored: StoredRequest, plan: Plan, unit: Unit, model: str) -> str:
     """Model and manifest digest, of a head its source's too: what gives the same scores has the same key,
     whatever the kind of its unit."""
     refs = {ref.name: ref for ref in plan.models}
@@ -98,18 +98,15 @@ def _score_key(plan: Plan, unit: Unit, model: str) -> str:
         source = plan.sources.get(ref.name)
         return f"{ref.digest} {ref.manifest}" + (f" {told(refs[source])}" if source else "")
 
-    return _key(plan.video, unit, told(refs[model]))
+    return _key(stored, plan, unit, told(refs[model]))
 
 
-def _facts_key(video: VideoInfo, unit: Unit) -> str:
-    return _key(video, unit, f"facts {unit.kind}")
-
-
-def _key(video: VideoInfo, unit: Unit, what: str) -> str:
+def _key(stored: StoredRequest, plan: Plan, unit: Unit, what: str) -> str:
     """Video identity | what | pre-processing version | time | span: nothing is scored twice."""
+    video = plan.video
     time = (fraction_text(video.rate), f"{video.origin_pts} {video.numbering}")
     span = (str(unit.start_frame), str(unit.end_frame))
-    return names.score_key((video.etag, str(video.length_bytes), what, PREPROCESSING, *time, *span))
+    return names.score_key((*stored.video_identity, what, PREPROCESSING, *time, *span))
 
 
 def _kept_embeddings(store: BlobStore, keys: Mapping[str, str]) -> dict[str, Track]:
@@ -124,6 +121,7 @@ class _Work:
 
     settings: Settings
     store: BlobStore
+    stored: StoredRequest
     plan: Plan
     unit: Unit
     tracks: dict[str, Track] = field(default_factory=dict)
@@ -144,7 +142,7 @@ class _Work:
     def decode(self, names_: list[str]) -> SpanFacts:
         """Feed these models, none of them a head."""
         self._stop_if_cancelled()
-        self.reader = open_video(self.settings, self.store, load_request(self.store, self.plan.job))
+        self.reader = open_video(self.settings, self.store, self.stored)
         models = {name: model for name in names_ if (model := self._load(name))}
         if self.unit.kind == "sweep":
             return self._sweep(models, self.reader)

@@ -79,3 +79,12 @@ class StoredRequest(Contract):
     def run(self) -> str:
         """Id of this attempt: of its durable instance, and of the folder of its records."""
         return run_id(self.job, self.attempt)
+
+    @property
+    def video_identity(self) -> tuple[str, str, str]:
+        """(address, ETag, length): what the video's scores are kept by.
+
+        A host says ETag and length itself, and could say those of another's video; what it serves under its
+        own address is all it speaks for. So nobody gets the scores of a video that they could not look up.
+        """
+        return (self.request.video, self.etag, str(self.length_bytes))
