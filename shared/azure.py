@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Any
 
 import requests
+from azure.core.credentials import AccessToken, TokenCredential
 from azure.core.exceptions import (
     AzureError,
     ClientAuthenticationError,
@@ -48,6 +49,14 @@ PATIENT: dict[str, Any] = {
     "increment_base": 2,
     "random_jitter_range": 1,
 }
+BLOB_HOSTS = (
+    "*.blob.core.windows.net",
+    "*.blob.core.usgovcloudapi.net",
+    "*.blob.core.chinacloudapi.cn",
+    "*.blob.storage.azure.net",  # accounts with a DNS zone of their own
+)
+"""Names that are Azure Storage's alone, written like settings.source_hosts."""
+_SCOPE = "https://storage.azure.com/.default"
 _CONNECTIONS = 64
 # For a caller who waits for an answer: at most about ten seconds.
 PROMPT: dict[str, Any] = {
@@ -153,8 +162,26 @@ def _session() -> requests.Session:
     return session
 
 
+class StorageTokens:
+    """A credential that gives tokens for storage, of its own tenant, and none else.
+
+    The SDK answers a 401 by asking its credential for the resource and the tenant that the 401 names. Whoever
+    sends it must not choose those.
+    """
+
+    def __init__(self, credential: TokenCredential) -> None:
+        self._credential = credential
+
+    def get_token(self, *scopes: str, **options: Any) -> AccessToken:
+        """Raises BlobAccessDenied where it is asked for anything but a plain token for storage."""
+        if scopes != (_SCOPE,) or any(options.values()):
+            # No AzureError, after which the SDK would try again.
+            raise BlobAccessDenied("The token for storage was refused, and the host is given no other.")
+        return self._credential.get_token(_SCOPE)
+
+
 @lru_cache(maxsize=1)
-def identity() -> Any:
+def identity() -> StorageTokens:
     from azure.identity import DefaultAzureCredential  # slow to import, and seldom needed
 
-    return DefaultAzureCredential()
+    return StorageTokens(DefaultAzureCredential())

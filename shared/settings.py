@@ -62,7 +62,8 @@ class Settings(BaseSettings):
     """Hosts a source may lie on, `*.` for subdomains, `:port` where it is not 443; the service's own
     account always may."""
     source_identity: bool = False
-    """Read allow-listed sources on other accounts, where the URL has no SAS, with managed identity."""
+    """Read allow-listed sources on other accounts of Azure Storage, where the URL has no SAS, with managed
+    identity. No other host is shown a token (docs/security.md)."""
     callback_hosts: Names = ()
     """Hosts a callback may go to, written as source_hosts; none: callbacks are refused."""
     callback_secrets: Annotated[

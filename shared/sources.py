@@ -11,7 +11,7 @@ from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobClient
 
 from shared.addresses import Guard, listed, origin_of, parse_endpoint
-from shared.azure import COUNTER, PATIENT, PROMPT, identity, service_of, translated
+from shared.azure import BLOB_HOSTS, COUNTER, PATIENT, PROMPT, identity, service_of, translated
 from shared.errors import (
     BadUrl,
     HostNotAllowed,
@@ -81,7 +81,8 @@ def open_source(
 
     On another account than the service's own it connects only to addresses that the guard (that of
     the settings) allows; reading then raises HostNotAllowed. The own account's address is the
-    operator's choice: it may be a private endpoint, or the emulator on this machine.
+    operator's choice: it may be a private endpoint, or the emulator on this machine. Of other hosts
+    only Azure Storage's are shown the identity, where the settings allow it.
     """
     options: dict[str, Any] = {**(PATIENT if patient else PROMPT), "raw_response_hook": COUNTER}
     if not source.own:
@@ -95,7 +96,8 @@ def open_source(
         return BlobClient.from_blob_url(f"{source.url}?{sas}", **options)
     if source.own:
         return service_of(settings.storage, patient).get_blob_client(source.container, source.blob)
-    credential = identity() if settings.source_identity else None
+    azure = listed(origin_of(source.url), BLOB_HOSTS)  # https and port 443: http is for this machine only
+    credential = identity() if settings.source_identity and azure else None
     return BlobClient.from_blob_url(source.url, credential=credential, **options)
 
 
