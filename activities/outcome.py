@@ -9,9 +9,11 @@ import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
+from shared.begun import Step
 from shared.errors import MatchcutError
 from shared.limits import within
 from shared.redact import redact
@@ -22,14 +24,19 @@ log = logging.getLogger("matchcut")
 InThread = Callable[[Callable[[Settings, BlobStore], Any]], Awaitable[Any]]
 
 
-def outcome(work: Callable[[Settings, BlobStore], dict[str, Any]], **where: Any) -> dict[str, Any]:
+def outcome(
+    work: Callable[[Settings, BlobStore], dict[str, Any]], step: Step | None = None, **where: Any
+) -> dict[str, Any]:
     """{"ok": true, ...} from work, or {"ok": false, "error": {code, message, action, retryable}}.
 
-    `where` is repeated in both and in the log. Under 4 KB: history keeps every answer.
+    step: of work that may kill its process; attempts at it are counted. `where` is repeated in both and in
+    the log. Under 4 KB: history keeps every answer.
     """
     try:
         settings = get_settings()
-        return {"ok": True, **where, **within(settings, lambda: work(settings, _store(settings)))}
+        store = _store(settings)
+        with step.attempt(store) if step else nullcontext():
+            return {"ok": True, **where, **within(settings, lambda: work(settings, store))}
     except Exception as failure:
         return _failed(failure, where)
 

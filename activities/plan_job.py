@@ -7,7 +7,8 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared.names import PLAN_JOB
+from shared.begun import Step
+from shared.names import PLAN_JOB, plan_path
 from shared.steps import run_plan
 
 blueprint = df.Blueprint()
@@ -22,4 +23,4 @@ def plan_job(task: Any) -> dict[str, Any]:
         media_s = float(plan.video.planned_frames / plan.video.rate)
         return {"units": len(plan.units), "later": int(plan.gathers), "media_s": media_s}
 
-    return outcome(work, job=job)
+    return outcome(work, Step(job, PLAN_JOB, plan_path(job)), job=job)

@@ -7,7 +7,8 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared.names import PLAN_LOOK
+from shared.begun import Step
+from shared.names import PLAN_LOOK, look_path
 from shared.steps import run_look
 
 blueprint = df.Blueprint()
@@ -21,4 +22,4 @@ def plan_look(task: Any) -> dict[str, Any]:
     def work(settings: Any, store: Any) -> dict[str, Any]:
         return {"units": len(run_look(settings, store, job, failed).units)}
 
-    return outcome(work, job=job)
+    return outcome(work, Step(job, PLAN_LOOK, look_path(job)), job=job)

@@ -7,7 +7,8 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared.names import SCORE_SEGMENT
+from shared.begun import Step
+from shared.names import SCORE_SEGMENT, summary_path, unit_step
 from shared.scoring import run_score
 
 blueprint = df.Blueprint()
@@ -21,4 +22,4 @@ def score_segment(task: Any) -> dict[str, Any]:
         summary = run_score(settings, store, job, unit)
         return {"cached": summary.cached, "frames": summary.facts.frames}
 
-    return outcome(work, job=job, unit=unit)
+    return outcome(work, Step(job, unit_step(unit), summary_path(job, unit)), job=job, unit=unit)

@@ -7,6 +7,7 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
+from shared.begun import Step
 from shared.cut import run_cut
 from shared.names import WRITE_CUT
 
@@ -21,4 +22,4 @@ def write_cut(task: Any) -> dict[str, Any]:
     def work(settings: Any, store: Any) -> dict[str, Any]:
         return {"state": run_cut(settings, store, job, failed).state.value}
 
-    return outcome(work, job=job)
+    return outcome(work, Step(job, WRITE_CUT), job=job)

@@ -229,6 +229,11 @@ class SegmentFailed(MatchcutError):
     action = "The span is a declared gap; POST the job again to try it once more."
 
 
+class WorkerKilled(MatchcutError):
+    code = "worker_killed"
+    action = "Look at the memory of the workers, or send a smaller video; then retry the job."
+
+
 class Cancelled(MatchcutError):
     code = "cancelled"
     status = 409

@@ -87,6 +87,16 @@ def summary_path(job: str, unit: int) -> str:
     return f"{summaries_path(job)}{unit:05d}.json"
 
 
+def unit_step(unit: int) -> str:
+    """As begun_path names the scoring of a unit."""
+    return f"{unit:05d}"
+
+
+def begun_path(job: str, step: str, attempt: int) -> str:
+    """There while an attempt at a step is made, and for ever where its process died in it."""
+    return f"{JOBS}/{job}/begun/{step}-{attempt}"
+
+
 def packets_folder(job: str) -> str:
     return f"{JOBS}/{job}/packets/"
 

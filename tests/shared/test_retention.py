@@ -87,6 +87,7 @@ def test_a_job_goes_with_all_its_attempts_and_no_sooner_than_the_last(bench: Pas
     bench.wait(4)
     last = bench.request(url, **ONE)
     assert 2 == last.attempt
+    bench.store.put(names.begun_path(last.run, names.unit_step(0), 1), b"a process died")
     bench.wait(4)
     bench.sweep()  # open
     cancel(bench.store, find_request(bench.store, last.job))
