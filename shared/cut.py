@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 from hashlib import sha256
 from pathlib import PurePosixPath
@@ -211,7 +211,8 @@ def _gaps(
     failed: Mapping[int, str],
     duration: int,
 ) -> tuple[Gap, ...]:
-    """What was not scored: whole units that failed, models that were refused in a unit, sound that ends."""
+    """What was not scored: whole units that failed, models that were refused in a unit, sound that ends, and
+    what a file that was cut off says it has."""
     gaps = []
     for unit in units:
         end = duration if unit.end_frame is None else min(unit.end_frame, duration)
@@ -222,14 +223,28 @@ def _gaps(
             summary = summaries[unit.index]
             if summary.refused:
                 missing.append((unit.start_frame, "model_refused", sorted(summary.refused)))
-            if summary.facts.sound_errors:
+            if summary.facts.sound_errors and not plan.video.missing_sound:
                 heard = -1 if summary.facts.heard_frame is None else summary.facts.heard_frame
                 missing.append((heard + 1, "damaged", plan.sound))
         for start, code, models in missing:
             if start < end:
                 kind: Literal["audio", "video"] = "audio" if set(models) <= set(plan.sound) else "video"
                 gaps.append(Gap(start_frame=start, end_frame=end, kind=kind, models=tuple(models), code=code))
-    return tuple(gaps)
+    return (*gaps, *_cut_off(plan, duration))
+
+
+def _cut_off(plan: Plan, duration: int) -> Iterator[Gap]:
+    """What is missing at the end of the file, of the picture and of the sound."""
+    info = plan.video
+    seeing = tuple(model.name for model in plan.models if model.name not in plan.sound)
+    if info.missing_picture and duration < info.missing_picture[1]:
+        yield _early_end(duration, info.missing_picture[1], "video", seeing)
+    if info.missing_sound and plan.sound:
+        yield _early_end(*info.missing_sound, "audio", plan.sound)
+
+
+def _early_end(start: int, end: int, kind: Literal["audio", "video"], models: tuple[str, ...]) -> Gap:
+    return Gap(start_frame=start, end_frame=end, kind=kind, models=models, code="file_ends_early")
 
 
 def _timing(plan: Plan, look: Look, summaries: Mapping[int, UnitSummary]) -> Timing:

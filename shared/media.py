@@ -38,6 +38,7 @@ from shared.errors import (
     TooManyFrames,
     TooManyStreams,
 )
+from shared.index import entries_there, indexed, indexed_packets, missing_frames
 from shared.limits import MediaLimits
 from shared.ranges import RangeReader
 
@@ -166,6 +167,9 @@ def demux(
 def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
     """container.demux, which may end with an IndexError, after all that it has to say, where a stream begins
     in the middle of the file."""
+    if indexed(container):
+        yield from indexed_packets(container, streams)
+        return
     with suppress(IndexError):
         yield from container.demux(*streams)
 
@@ -258,22 +262,25 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
         def on_timeline(pts: int) -> int:
             return timeline_frame(pts, origin, time_base, rate)
 
-        keys = [entry.timestamp for entry in stream.index_entries if entry.is_keyframe]
+        index = entries_there(container, stream, length_bytes)
+        keys = [entry.timestamp for entry in index if entry.is_keyframe]
         # The index holds decoding times; the first key frame is the first frame shown.
         shift = origin - keys[0] if keys else 0
-        times_hold, frames = True, len(stream.index_entries)
-        if "mov" not in container.format.name:
+        times_hold, frames = True, len(index)
+        if not indexed(container):
             times_hold, frames = _survey(container, stream, reader, rate)
-        planned = (
-            frames
-            if frames and not times_hold
-            else on_timeline(_last_pts(container, stream, reader, origin)) + 1
-        )
+        planned = frames
+        if times_hold or not frames:
+            claimed = origin + max(0, _claimed(container, stream))
+            if index and len(index) < len(stream.index_entries):
+                claimed = index[-1].timestamp
+            planned = on_timeline(_last_pts(container, stream, reader, claimed, origin)) + 1
         if frames > limits.rate * max(Fraction(1), planned / rate):
             raise FrameRateTooHigh(f"The video has more than {limits.rate} pictures a second.")
         # By class: where a transport stream gave its number to another one, what it calls itself has changed.
         sounds = [s for s in container.streams if isinstance(s, AudioStream)]
         audio = next((s for s in sounds if s.rate and _allowed(s, limits)), None)
+        measure = (length_bytes, origin * time_base, rate)
         info = VideoInfo(
             container=container.format.name,
             codec=stream.codec_context.name,
@@ -287,6 +294,8 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
             rotation=round(first.rotation / 90) * 90 % 360,
             numbering="pts" if times_hold else "count",
             planned_frames=planned,
+            missing_picture=missing_frames(container, stream, *measure),
+            missing_sound=missing_frames(container, audio, *measure) if audio else None,
             start_timecode=_embedded_timecode(container),
             audio_stream=audio.index if audio else None,
             audio_codec=audio.codec_context.name if audio else None,
@@ -353,21 +362,27 @@ def _survey(
     return holds, packets
 
 
-def _last_pts(container: InputContainer, stream: VideoStream, reader: RangeReader, origin: int) -> int:
-    """The highest PTS of the last packets: the claimed duration is only where to look for them."""
-    claimed = 0
+def _claimed(container: InputContainer, stream: VideoStream) -> int:
+    """How long it says it is, in units of the stream's time base; 0 where it does not."""
     if stream.duration:
-        claimed = stream.duration
-    elif container.duration and stream.time_base:
-        claimed = int(Fraction(container.duration, av.time_base) / stream.time_base)
+        return stream.duration
+    if container.duration and stream.time_base:
+        return int(Fraction(container.duration, av.time_base) / stream.time_base)
+    return 0
+
+
+def _last_pts(
+    container: InputContainer, stream: VideoStream, reader: RangeReader, claimed: int, origin: int
+) -> int:
+    """The highest PTS of the last packets: the claimed end is only where to look for them."""
     last = origin
     try:
-        container.seek(origin + max(0, claimed), stream=stream)
+        container.seek(claimed, stream=stream)
         for packet in _packets(container, (stream,)):
             if packet.pts is not None:
                 last = max(last, packet.pts)
     except (av.FFmpegError, ValueError):
-        last = max(last, origin + claimed)
+        last = max(last, claimed)
     if reader.failure:
         raise reader.failure
     return last

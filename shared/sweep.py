@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
 from shared.media import REORDERED_FRAMES, decoded, demux, frame_number, open_container, pass_over, pts_of
-from shared.pictures import Picture, is_key
+from shared.pictures import Picture, Pictures, is_key
 from shared.ranges import RangeReader
 from shared.sound import Heard, Listener
 
@@ -82,6 +82,10 @@ class Sweep:
                 self.sound_errors += broken
             yield from self._let_go(self._contradictions <= self._reordered)
         self.last_frame = max(self._numbers, default=None)
+        if self.last_frame is not None and self.info.missing_picture:
+            # Of the last picture the file may hold a part only: decoding tells whether it shows.
+            ending = Pictures(self.reader, self.info, self.last_frame)
+            self.last_frame = max((picture.frame for picture in ending), default=None)
 
     def _hear(self, packet: Packet[Stream]) -> Iterator[Heard]:
         frames = decoded(packet, self.sound_errors)

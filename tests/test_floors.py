@@ -18,7 +18,7 @@ FLOORS = {
         "shared.timelines", "shared.tracks",
     ),
     3: (
-        "shared.azure", "shared.begun", "shared.catalogue", "shared.ledger", "shared.media",
+        "shared.azure", "shared.begun", "shared.catalogue", "shared.index", "shared.ledger", "shared.media",
         "shared.outbound", "shared.packets", "shared.pictures", "shared.scorer", "shared.sound",
         "shared.sources", "shared.storage", "shared.sweep", "shared.webhooks",
     ),

@@ -35,6 +35,11 @@ class VideoInfo(Contract):
     """"count" where time stamps are missing or start again: frame k is then the k-th that decodes."""
     planned_frames: int
     """Where the container says the timeline ends; what decodes may differ."""
+    missing_picture: tuple[int, int] | None = None
+    """[start, end) in timeline frames: what the index of a file that was cut off names, and is not there.
+    By decoding times, so some pictures of it may be there; end is where the picture was to end."""
+    missing_sound: tuple[int, int] | None = None
+    """The same of the sound."""
     start_timecode: str | None
     """As embedded: HH:MM:SS:FF, or with ; before FF for drop-frame."""
     audio_stream: int | None
