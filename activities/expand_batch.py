@@ -18,7 +18,8 @@ def expand_batch(task: Any) -> dict[str, Any]:
     batch, first = task["batch"], task["first"]
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
-        count = batches.expand(settings, store, batch, first)
-        return {"count": count, "done": batches.finish(store, batch)}
+        with batches.parking(store, batch):
+            count = batches.expand(settings, store, batch, first)
+            return {"count": count, "done": batches.finish(store, batch)}
 
     return outcome(work, batch=batch, first=first)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -10,7 +12,7 @@ import azure.durable_functions as df
 
 from shared import batches, callbacks, jobs, ledger, names
 from shared.contracts import Batch, StoredRequest
-from shared.errors import StorageUnavailable
+from shared.errors import BatchNotFound, RecordUnreadable, StorageUnavailable
 from shared.settings import Settings
 from shared.status import Live
 from shared.storage import BlobStore
@@ -82,14 +84,24 @@ async def _start(
 
 
 async def tend(client: df.DurableOrchestrationClient, in_thread: InThread) -> None:
-    """What is owed and nobody does: batches that were not expanded, runs that nothing runs, callbacks."""
-    for batch in await in_thread(lambda settings, store: ledger.open_batches(store)):
-        await ensure_expanded(client, await in_thread(partial(_batch, batch)))
+    """What is owed and nobody does: batches that were not expanded, runs that nothing runs, callbacks. What
+    cannot be read is parked, and after a while looked at again."""
+    await in_thread(lambda settings, store: ledger.unpark(store, datetime.now(UTC)))
+    for name in await in_thread(lambda settings, store: ledger.open_batches(store)):
+        if batch := await in_thread(partial(_batch, name)):
+            await ensure_expanded(client, batch)
     await start_next(client, in_thread)
 
 
-def _batch(batch: str, settings: Settings, store: BlobStore) -> Batch:
-    return batches.find_batch(store, batch)
+def _batch(batch: str, settings: Settings, store: BlobStore) -> Batch | None:
+    """None where it is parked, or has gone."""
+    with suppress(RecordUnreadable, BatchNotFound), batches.parking(store, batch):
+        return batches.find_batch(store, batch)
+    return None
+
+
+def _park(stored: StoredRequest, why: RecordUnreadable, settings: Settings, store: BlobStore) -> None:
+    ledger.park_run(store, stored, why)
 
 
 async def start_next(client: df.DurableOrchestrationClient, in_thread: InThread) -> int:
@@ -101,7 +113,10 @@ async def start_next(client: df.DurableOrchestrationClient, in_thread: InThread)
     """
     turn = await in_thread(jobs.turn)
     for stored in turn:
-        await ensure_started(client, stored, in_thread)
+        try:
+            await ensure_started(client, stored, in_thread)
+        except RecordUnreadable as why:
+            await in_thread(partial(_park, stored, why))
     for run in await in_thread(lambda settings, store: callbacks.open_callbacks(store)):
         instance = names.callback_id(run)
         found = await live(client, instance)

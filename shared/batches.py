@@ -14,12 +14,13 @@ import json
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import datetime
 
 from pydantic import ValidationError
 
-from shared import jobs, ledger, names, quotas
+from shared import jobs, ledger, names, quotas, records
 from shared.catalogue import Catalogue
 from shared.contracts import (
     Batch,
@@ -37,6 +38,7 @@ from shared.errors import (
     IdempotencyConflict,
     InvalidRequest,
     MatchcutError,
+    RecordUnreadable,
     StorageUnavailable,
 )
 from shared.settings import Settings
@@ -154,10 +156,21 @@ def accept_batch(
 
 def find_batch(store: BlobStore, batch: str) -> Batch:
     """Raises BatchNotFound."""
-    found = store.find(names.batch_path(batch)) if names.is_job_id(batch) else None
+    found = records.find(store, Batch, names.batch_path(batch)) if names.is_job_id(batch) else None
     if found is None:
         raise BatchNotFound("There is no batch with this id.")
-    return Batch.model_validate_json(found)
+    return found
+
+
+@contextmanager
+def parking(store: BlobStore, batch: str) -> Iterator[None]:
+    """Around work on a batch: where what is noted of it cannot be read, it is parked, and RecordUnreadable is
+    raised all the same."""
+    try:
+        yield
+    except RecordUnreadable as why:
+        ledger.park_batch(store, batch, why)
+        raise
 
 
 # ---------------------------------------------------------------- expansion
@@ -170,11 +183,10 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
     block is tried again: a job that is there already is found again.
     """
     path = names.batch_block_path(batch_id, first)
-    if found := store.find(path):
-        return len(BatchItems.model_validate_json(found).items)
+    if found := records.find(store, BatchItems, path):
+        return len(found.items)
     batch = find_batch(store, batch_id)
-    kept = store.find(names.batch_secret_path(batch_id, batch.fingerprint))
-    secrets = [jobs.Secrets(**one) for one in json.loads(kept)] if kept else None
+    secrets = _find_secrets(store, batch)
     block = range(first, min(first + names.BATCH_BLOCK, len(batch.requests)))
 
     def accept(index: int) -> BatchItem:
@@ -202,6 +214,16 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
     return len(items)
 
 
+def _find_secrets(store: BlobStore, batch: Batch) -> list[jobs.Secrets] | None:
+    path = names.batch_secret_path(batch.id, batch.fingerprint)
+    kept = store.find(path)
+    try:
+        return [jobs.Secrets(one["sas"], one["callback"]) for one in json.loads(kept)] if kept else None
+    except (ValueError, TypeError, KeyError):  # whose messages may hold a secret
+        pass
+    raise RecordUnreadable(f"The record {path} cannot be read.")
+
+
 def finish(store: BlobStore, batch_id: str) -> bool:
     """Once every block is there: one record of all, and the secrets are forgotten. Whether it is."""
     batch = find_batch(store, batch_id)
@@ -216,10 +238,10 @@ def finish(store: BlobStore, batch_id: str) -> bool:
 
 def _items(store: BlobStore, batch: Batch) -> tuple[BatchItem, ...]:
     """What is known of the batch's requests so far, in order."""
-    if found := store.find(names.batch_items_path(batch.id)):
-        return BatchItems.model_validate_json(found).items
-    blocks = [store.get(path) for path in sorted(store.list(names.batch_block_path(batch.id, None)))]
-    return tuple(item for block in blocks for item in BatchItems.model_validate_json(block).items)
+    if found := records.find(store, BatchItems, names.batch_items_path(batch.id)):
+        return found.items
+    paths = sorted(store.list(names.batch_block_path(batch.id, None)))
+    return tuple(item for path in paths for item in records.read(store, BatchItems, path).items)
 
 
 # ---------------------------------------------------------------- status

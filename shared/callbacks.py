@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shared import names
+from shared import names, records
 from shared.contracts import CallbackRecord, CallbackState, CallbackStatus, StoredRequest
 from shared.storage import BlobStore
 
@@ -32,8 +32,7 @@ def open_callbacks(store: BlobStore) -> list[str]:
 
 
 def find_record(store: BlobStore, run: str) -> CallbackRecord | None:
-    found = store.find(names.callback_path(run))
-    return CallbackRecord.model_validate_json(found) if found else None
+    return records.find(store, CallbackRecord, names.callback_path(run))
 
 
 def describe_callback(store: BlobStore, stored: StoredRequest) -> CallbackStatus | None:

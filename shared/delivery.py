@@ -5,11 +5,11 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from shared import jobs, names
+from shared import jobs, ledger, names
 from shared.addresses import Guard
 from shared.callbacks import find_callback_secret, find_record, forget_callback_secret
 from shared.contracts import CallbackRecord, CallbackState, Delivery, State, StoredRequest
-from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady
+from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady, RecordUnreadable
 from shared.outbound import Patience
 from shared.settings import Settings
 from shared.status import describe, see_run
@@ -46,8 +46,19 @@ def deliver(
 
     Asked again for an attempt that is written down it sends nothing. If the process dies between sending
     and writing, the receiver gets the same body again, under the same id.
-    Raises FileNotReady where the run has not ended, or what storage says; never for the receiver's doing.
+    Raises FileNotReady where the run has not ended, RecordUnreadable, with which what is owed is parked, or
+    what storage says; never for the receiver's doing.
     """
+    try:
+        return _deliver(settings, store, run, number, guard, patience)
+    except RecordUnreadable as why:
+        ledger.park(store, names.open_callback_path(run), why)
+        raise
+
+
+def _deliver(
+    settings: Settings, store: BlobStore, run: str, number: int, guard: Guard | None, patience: Patience
+) -> Outcome:
     stored = load_request(store, run)
     if stored.request.callback is None:
         store.delete(names.open_callback_path(run))

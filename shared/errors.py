@@ -213,6 +213,13 @@ class StorageUnavailable(MatchcutError):
     action = "Try again in a minute."
 
 
+class RecordUnreadable(MatchcutError):
+    code = "record_unreadable"
+    action = (
+        "Tell the operator: the service cannot read what it noted of this; nothing else is touched by it."
+    )
+
+
 class Incomplete(MatchcutError):
     code = "incomplete"
     action = "Look at the gaps in result.json; retry the job, or send it without strict."

@@ -5,12 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from shared import ledger, names, quotas, retention
+from shared import ledger, names, quotas, records, retention
 from shared.callbacks import (
     find_callback_secret,
     forget_callback_secret,
@@ -34,6 +35,7 @@ from shared.errors import (
     JobNotFound,
     MatchcutError,
     NothingToRetry,
+    RecordUnreadable,
     StorageUnavailable,
     UnknownField,
     VideoChanged,
@@ -41,7 +43,7 @@ from shared.errors import (
 )
 from shared.settings import Settings
 from shared.sources import look_up, open_source, parse_source, split_secret
-from shared.steps import choose, close_job, find_look, find_secret, settle
+from shared.steps import choose, close_job, find_look, find_secret, load_request, settle
 from shared.storage import BlobStore
 from shared.timelines import FORMATS
 from shared.webhooks import validate_callback
@@ -231,7 +233,7 @@ def again(
         ledger.enter(store, new)
         ledger.forget(store, last)
     else:
-        new = StoredRequest.model_validate_json(store.get(names.request_path(new.run)))
+        new = load_request(store, new.run)
     store.delete(names.secret_path(last.run, last.fingerprint))  # still there where it was lost
     return new
 
@@ -249,20 +251,26 @@ def after_loss(store: BlobStore, stored: StoredRequest) -> StoredRequest | None:
 def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:
     """Runs that may run now, in their order: every interactive one, and the first few of batches.
 
-    One that has ended and still stands among the open ones is settled on the way.
+    One that has ended and still stands among the open ones is settled on the way; one whose records cannot
+    be read is parked.
     """
     found: list[StoredRequest] = []
     most: dict[Priority, int | None] = {"interactive": None, "batch": settings.batch_jobs}
     for priority, limit in most.items():
         counted = 0
-        for run in ledger.open_runs(store, priority):
+        for entry in ledger.open_entries(store, priority):
             if limit is not None and counted >= limit:
                 break
-            data = store.find(names.request_path(run))
-            if not data:
+            run = ledger.run_of(entry)
+            try:
+                stored = records.find(store, StoredRequest, names.request_path(run))
+                end = find_end(store, run)
+            except RecordUnreadable as why:
+                ledger.park(store, entry, why)
                 continue
-            stored = StoredRequest.model_validate_json(data)
-            if end := find_end(store, run):
+            if stored is None:
+                continue
+            if end:
                 settle(store, stored, end)
                 continue
             found.append(stored)
@@ -321,17 +329,14 @@ def _keep(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
 
 def _latest(store: BlobStore, job: str) -> StoredRequest | None:
     """The request of the last attempt at a job; None for one that retention has given up."""
-    found = latest = store.find(names.request_path(job))
-    attempt = 1
-    while found:
-        latest, attempt = found, attempt + 1
-        found = store.find(names.request_path(names.run_id(job, attempt)))
-    return StoredRequest.model_validate_json(latest) if latest else None
+    latest, attempt = None, 1
+    while found := store.find(path := names.request_path(names.run_id(job, attempt))):
+        latest, attempt = (path, found), attempt + 1
+    return records.parse(StoredRequest, *latest) if latest else None
 
 
 def find_end(store: BlobStore, run: str) -> EndRecord | None:
-    found = store.find(names.end_path(run))
-    return EndRecord.model_validate_json(found) if found else None
+    return records.find(store, EndRecord, names.end_path(run))
 
 
 def find_request(store: BlobStore, job: str) -> StoredRequest:
@@ -349,11 +354,12 @@ def status_url(settings: Settings, job: str) -> str:
 def instances(store: BlobStore, run: str) -> list[str]:
     """Ids of the durable instances that a run may have: its own, and those of its blocks."""
     ids = [run]
-    if plan := store.find(names.plan_path(run)):
-        first = len(Plan.model_validate_json(plan).units)
-        look = find_look(store, run)
-        fan_outs = [(0, first)] + ([(first, first + len(look.units))] if look else [])
-        ids += [names.block_id(run, block) for fan_out in fan_outs for block in names.blocks(*fan_out)]
+    with suppress(RecordUnreadable):  # then it has no blocks: they could not be planned either
+        if plan := records.find(store, Plan, names.plan_path(run)):
+            first = len(plan.units)
+            look = find_look(store, run)
+            fan_outs = [(0, first)] + ([(first, first + len(look.units))] if look else [])
+            ids += [names.block_id(run, block) for fan_out in fan_outs for block in names.blocks(*fan_out)]
     return ids
 
 

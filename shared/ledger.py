@@ -6,28 +6,40 @@ Empty blobs that are told by their names and metadata, so that one listing answe
     open/batches/<batch>_<videos>_<caller>                    until all are jobs, or refused
     open/callbacks/<run>                                      from the end until it is told or given up
     index/<newest first>_<run>                                every run, with its state
+    parked/open/...                                           what would stand in open/, but cannot be read
 
 What is true stands in the run's own records. A step that dies between the two leaves the run
-open, and whoever looks through the open ones next puts it right (see settle).
+open, and whoever looks through the open ones next puts it right (see settle). Records that cannot be read
+stand in nobody's way: see park.
 """
 
 from __future__ import annotations
 
+import logging
+import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from urllib.parse import quote, unquote
 
-from shared import names
+from shared import names, records
 from shared.contracts import Batch, EndRecord, ErrorBody, Priority, State, StoredRequest
+from shared.errors import RecordUnreadable
 from shared.storage import BlobStore
+
+log = logging.getLogger("matchcut")
+PARKED_FOR = timedelta(hours=1)
+"""Then what is parked is looked at again: a later version may read it, or somebody has mended it."""
 
 _LAST_MS = 10**13 - 1
 """Counting down from here puts the newest first: 13 digits of milliseconds last until the year 2286."""
 _ORDER: tuple[Priority, ...] = ("interactive", "batch")
 _MOST_TEXT = 500
+_OPEN_RUN = re.compile(rf"{names.OPEN}/[01]/([0-9]{{13}})_([^_/]+)_([^_/]+)")
+_OPEN_BATCH = re.compile(rf"{names.OPEN}/batches/([^_/]+)_([0-9]+)_([^_/]+)")
+_INDEXED = re.compile(rf"{names.INDEX}/([0-9]{{13}})_([^/]+)")
 
 
 @dataclass(frozen=True)
@@ -54,8 +66,8 @@ def reopen(store: BlobStore, stored: StoredRequest) -> None:
     store.put(_open_path(stored, stored.priority), b"")
     if find(store, stored.run, stored.created) is None:
         tell(store, stored, State.QUEUED)
-    if ended := store.find(names.end_path(stored.run)):
-        settle(store, stored, EndRecord.model_validate_json(ended))
+    if ended := records.find(store, EndRecord, names.end_path(stored.run)):
+        settle(store, stored, ended)
 
 
 def tell(store: BlobStore, stored: StoredRequest, state: State, error: ErrorBody | None = None) -> None:
@@ -88,14 +100,55 @@ def forget(store: BlobStore, stored: StoredRequest) -> None:
 def open_runs(store: BlobStore, priority: Priority, at_a_time: int | None = 20) -> Iterator[str]:
     """Runs that are open, in the order in which they came. Of a thousand the first few are asked for,
     as a rule; None: all."""
-    for path in store.list(f"{names.OPEN}/{_ORDER.index(priority)}/", at_a_time):
-        yield path.rpartition("_")[2]
+    return map(run_of, open_entries(store, priority, at_a_time))
+
+
+def open_entries(store: BlobStore, priority: Priority, at_a_time: int | None = 20) -> Iterator[str]:
+    """The same as paths, as `park` takes them; run_of says whose."""
+    return store.list(f"{names.OPEN}/{_ORDER.index(priority)}/", at_a_time)
+
+
+def run_of(entry: str) -> str:
+    return entry.rpartition("_")[2]
 
 
 def is_open(store: BlobStore, stored: StoredRequest) -> bool:
     """Whether the run, or its callback, is still owed to somebody."""
     paths = [_open_path(stored, priority) for priority in _ORDER]
-    return any(store.exists(path) for path in (*paths, names.open_callback_path(stored.run)))
+    paths.append(names.open_callback_path(stored.run))
+    return any(store.exists(path) for path in (*paths, *map(names.parked_path, paths)))
+
+
+# ---------------------------------------------------------------- what cannot be read
+
+
+def park(store: BlobStore, entry: str, why: RecordUnreadable) -> None:
+    """What an entry of open/ leads to cannot be read: it goes out of the way of the others, for a while."""
+    store.put(names.parked_path(entry), why.message.encode(), "text/plain")
+    store.delete(entry)
+    log.error("parked %s: %s", entry, why.message)
+
+
+def park_run(store: BlobStore, stored: StoredRequest, why: RecordUnreadable) -> None:
+    for path in (_open_path(stored, priority) for priority in _ORDER):
+        if store.exists(path):
+            park(store, path, why)
+
+
+def park_batch(store: BlobStore, batch: str, why: RecordUnreadable) -> None:
+    for path in store.list(names.open_batch_folder(batch)):
+        park(store, path, why)
+
+
+def unpark(store: BlobStore, now: datetime) -> None:
+    """What was parked PARKED_FOR ago is open again. If it still cannot be read, it is parked anew."""
+    for entry in store.entries(f"{names.PARKED}/"):
+        if entry.modified < now - PARKED_FOR:
+            store.put(entry.path.removeprefix(f"{names.PARKED}/"), b"")
+            store.delete_unchanged([entry])  # unless somebody parks it at this moment
+
+
+# ---------------------------------------------------------------- batches
 
 
 def open_batch(store: BlobStore, batch: Batch) -> None:
@@ -110,6 +163,12 @@ def open_batches(store: BlobStore) -> list[str]:
     """Batches that are not expanded yet."""
     folder = f"{names.OPEN}/batches/"
     return [path.removeprefix(folder).partition("_")[0] for path in store.list(folder)]
+
+
+def is_batch_open(store: BlobStore, batch: str) -> bool:
+    """Whether it is not expanded yet, or cannot be read."""
+    folder = names.open_batch_folder(batch)
+    return any(True for where in (folder, names.parked_path(folder)) for _ in store.list(where, 1))
 
 
 @dataclass
@@ -129,16 +188,16 @@ class Load:
 
 
 def load(store: BlobStore) -> Load:
-    """One listing, and one more for each batch that is not expanded yet."""
+    """One listing, and one more for each batch that is not expanded yet. What has another's name is passed
+    over."""
     found, runs = Load(), set()
     for path in store.list(f"{names.OPEN}/"):
-        _, kind, rest = path.split("/", 2)
-        if kind == "batches":
-            batch, total, caller = rest.split("_")
+        if told := _OPEN_BATCH.fullmatch(path):
+            batch, total, caller = told.groups()
             blocks = sum(1 for _ in store.list(names.batch_block_path(batch, None)))
             found.add(caller, max(0, int(total) - blocks * names.BATCH_BLOCK))
-        elif kind != "callbacks":
-            created, caller, run = rest.split("_")
+        elif told := _OPEN_RUN.fullmatch(path):
+            created, caller, run = told.groups()
             if run in runs:  # of a batch, and then somebody waits for it too
                 continue
             runs.add(run)
@@ -154,7 +213,8 @@ def page(store: BlobStore, size: int, continuation: str | None = None) -> tuple[
     Raises InvalidRequest for a continuation that storage did not give.
     """
     found, following = store.page(f"{names.INDEX}/", size, continuation)
-    return [_entry(path, metadata) for path, metadata in found], following
+    entries = [_entry(path, metadata) for path, metadata in found]
+    return [entry for entry in entries if entry], following
 
 
 def every(store: BlobStore) -> Iterator[Entry]:
@@ -183,18 +243,27 @@ def find(store: BlobStore, run: str, created: str) -> Entry | None:
     return None if metadata is None else _entry(path, metadata)
 
 
-def _entry(path: str, metadata: dict[str, str]) -> Entry:
-    stamp, _, run = path.removeprefix(f"{names.INDEX}/").partition("_")
+def _entry(path: str, metadata: dict[str, str]) -> Entry | None:
+    """None for what no version put there."""
+    found = _INDEXED.fullmatch(path)
+    if found is None:
+        return None
+    stamp, run = found.groups()
     told = {name: unquote(value) for name, value in metadata.items()}
     return Entry(
         run=run,
         job=told.get("job", run),
         created=datetime.fromtimestamp((_LAST_MS - int(stamp)) / 1000, UTC),
-        state=State(told.get("state", State.QUEUED)),
+        state=_state(told.get("state", State.QUEUED)),
         name=told.get("name"),
         code=told.get("code"),
         message=told.get("message"),
     )
+
+
+def _state(told: str) -> State:
+    """One that only a later version knows is told as that of a run that goes on."""
+    return State(told) if told in list(State) else State.SCORING
 
 
 def _ms(created: str) -> int:

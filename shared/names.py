@@ -36,6 +36,7 @@ SCORES = "scores"
 JOBS = "jobs"
 SECRETS = "secrets"
 OPEN = "open"
+PARKED = "parked"
 INDEX = "index"
 BATCHES = "batches"
 
@@ -204,9 +205,19 @@ def batch_items_path(batch: str) -> str:
     return f"{BATCHES}/{batch}/items.json"
 
 
+def parked_path(open_path: str) -> str:
+    """Where an entry of OPEN is kept while what it leads to cannot be read."""
+    return f"{PARKED}/{open_path}"
+
+
+def open_batch_folder(batch: str) -> str:
+    """What open_batch_path begins with for this batch, and for no other."""
+    return f"{OPEN}/batches/{batch}_"
+
+
 def open_batch_path(batch: str, total: int, caller: str | None) -> str:
     """There until every one of its `total` requests was looked up."""
-    return f"{OPEN}/batches/{batch}_{total}_{caller_mark(caller)}"
+    return f"{open_batch_folder(batch)}{total}_{caller_mark(caller)}"
 
 
 def caller_mark(caller: str | None) -> str:

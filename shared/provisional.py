@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from shared import names
+from shared import names, records
 from shared.contracts import Event, JobEvents, Result, StoredRequest
 from shared.jobs import find_end
 from shared.spotting import spot
@@ -22,7 +22,7 @@ def events_so_far(store: BlobStore, stored: StoredRequest, after: int = 0) -> Jo
     if end is not None:
         path = names.file_path(stored.run, "result.json")
         revision = end.total + 1
-        found = Result.model_validate_json(store.get(path)).events if "result.json" in end.files else ()
+        found = records.read(store, Result, path).events if "result.json" in end.files else ()
     else:
         paths = list(store.list(names.summaries_path(stored.run)))
         units = tuple(sorted(int(path.rpartition("/")[2].removesuffix(".json")) for path in paths))

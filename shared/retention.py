@@ -16,21 +16,42 @@ Any moment may bring a request for what is about to go, and a sweep may die at a
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import wraps
 from itertools import groupby
+from typing import ParamSpec
 
-from shared import ledger, names
+from shared import ledger, names, records
 from shared.contracts import BatchItems, StoredRequest
+from shared.errors import RecordUnreadable
 from shared.settings import Settings
 from shared.storage import REUSED, BlobEntry, BlobStore
 
 SLACK = 2 * REUSED
 """REUSED, and for clocks that differ and requests that are under way."""
+P = ParamSpec("P")
+log = logging.getLogger("matchcut")
+
 _AT_A_TIME = 256
 _SHARDS = "0123456789abcdef"
+
+
+def _or_unreadable(judge: Callable[P, bool]) -> Callable[P, bool]:
+    """What cannot be read is needed: somebody may mend it, or run a version that can read it."""
+
+    @wraps(judge)
+    def judged(*args: P.args, **kwargs: P.kwargs) -> bool:
+        try:
+            return judge(*args, **kwargs)
+        except RecordUnreadable as why:
+            log.warning("retention leaves what it cannot judge: %s", why.message)
+            return True
+
+    return judged
 
 
 @dataclass
@@ -136,7 +157,7 @@ class Sweep:
         first = self.store.entry(names.request_path(entry.job))
         given_up = first is not None and first.length_bytes == 0
         if first is not None and not given_up:
-            if first.modified >= before or not self._is_over(entry.job, before):
+            if first.modified >= before or self._is_kept(entry.job, before):
                 return
             if self.settings.retention_dry_run:
                 self.jobs.add(_records(self.store, entry.job), 1)
@@ -148,13 +169,14 @@ class Sweep:
             self.jobs.add(finish_removal(self.store, entry.job), 1)
             ledger.drop(self.store, entry)
 
-    def _is_over(self, job: str, before: datetime) -> bool:
-        """Whether its last attempt ended before, and of none anything is owed."""
+    @_or_unreadable
+    def _is_kept(self, job: str, before: datetime) -> bool:
+        """Whether its last attempt has not ended before, or of one something is owed."""
         runs = list(attempts(self.store, job))
         end = self.store.entry(names.end_path(runs[-1].run)) if runs else None
         if end is None or end.modified >= before:
-            return False
-        return not any(ledger.is_open(self.store, run) for run in runs)
+            return True
+        return any(ledger.is_open(self.store, run) for run in runs)
 
     # ------------------------------------------------------------ batches
 
@@ -167,22 +189,22 @@ class Sweep:
         for batch, group in groupby(listed, key=lambda entry: entry.path.split("/")[1]):
             if self._late():
                 return False
-            records = list(group)  # at most one for each BATCH_BLOCK of its videos, and two
-            if all(entry.modified < before for entry in records) and not self._is_needed(batch, records):
+            there = list(group)  # at most one for each BATCH_BLOCK of its videos, and two
+            if all(entry.modified < before for entry in there) and not self._is_needed(batch, there):
                 last = names.batch_path(batch)
-                self._delete(self.batches, (entry for entry in records if entry.path != last))
-                self._delete(self.batches, (entry for entry in records if entry.path == last))
+                self._delete(self.batches, (entry for entry in there if entry.path != last))
+                self._delete(self.batches, (entry for entry in there if entry.path == last))
                 self.batches.things += 1
         return True
 
-    def _is_needed(self, batch: str, records: Iterable[BlobEntry]) -> bool:
-        if batch in ledger.open_batches(self.store):
+    @_or_unreadable
+    def _is_needed(self, batch: str, there: Iterable[BlobEntry]) -> bool:
+        if ledger.is_batch_open(self.store, batch):
             return True
-        if not any(entry.path == names.batch_items_path(batch) for entry in records):
+        if not any(entry.path == names.batch_items_path(batch) for entry in there):
             return False  # half removed, or never accepted
-        found = self.store.find(names.batch_items_path(batch))
-        items = BatchItems.model_validate_json(found).items if found else ()
-        jobs = {item.job for item in items if item.job}
+        found = records.find(self.store, BatchItems, names.batch_items_path(batch))
+        jobs = {item.job for item in found.items if item.job} if found else set()
         return any(self.store.exists(names.request_path(job)) for job in jobs)
 
     # ------------------------------------------------------------ secrets
@@ -199,11 +221,11 @@ class Sweep:
                 self._delete(self.secrets, [entry])
         return True
 
+    @_or_unreadable
     def _is_owed(self, owner: str) -> bool:
         """owner: a run or a batch."""
-        if found := self.store.find(names.request_path(owner)):
-            ended = self.store.exists(names.end_path(owner))
-            return not ended or ledger.is_open(self.store, StoredRequest.model_validate_json(found))
+        if found := records.find(self.store, StoredRequest, names.request_path(owner)):
+            return not self.store.exists(names.end_path(owner)) or ledger.is_open(self.store, found)
         there = self.store.exists(names.batch_path(owner))
         return there and not self.store.exists(names.batch_items_path(owner))
 
@@ -211,8 +233,8 @@ class Sweep:
 def attempts(store: BlobStore, job: str) -> Iterator[StoredRequest]:
     """The job's runs, the first one first; none where the job is gone."""
     attempt = 1
-    while found := store.find(names.request_path(names.run_id(job, attempt))):
-        yield StoredRequest.model_validate_json(found)
+    while found := records.find(store, StoredRequest, names.request_path(names.run_id(job, attempt))):
+        yield found
         attempt += 1
 
 

@@ -7,15 +7,16 @@ summary; the others go on.
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from shared import names
+from shared import names, records
 from shared.catalogue import Catalogue
 from shared.contracts import ModelRef, Plan, SpanFacts, StoredRequest, Unit, UnitSummary, fraction_text
-from shared.errors import Cancelled, ModelRefused, VideoTooLong
+from shared.errors import Cancelled, ModelRefused, RecordUnreadable, VideoTooLong
 from shared.packets import Gather, Joined, Part, part_of_npz, sound_of
 from shared.pictures import Picture, Pictures
 from shared.ranges import RangeReader
@@ -26,6 +27,8 @@ from shared.steps import Meter, find_look, load_plan, load_request, open_video
 from shared.storage import BlobStore
 from shared.sweep import Sweep
 from shared.tracks import Track, from_npz, to_npz
+
+log = logging.getLogger("matchcut")
 
 PREPROCESSING = "2"
 """Raise it when decoding, resizing or the sample grid changes: old scores are not reused then."""
@@ -46,13 +49,13 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
     facts_key = _key(stored, plan, unit, f"facts {unit.kind}")
     work = _Work(settings, store, stored, plan, unit)
     meter = Meter()
-    found = store.find(names.facts_path(facts_key))
+    found = _kept_facts(store, facts_key)
     # reuse: retention removes no scores that count as new.
     missing = [name for name, key in keys.items() if not store.reuse(names.score_path(key))]
     heads = {name: plan.sources[name] for name in missing if name in plan.sources}
     kept = _kept_embeddings(store, {source: keys[source] for source in heads.values()})
     decoded = {*missing, *heads.values()} - set(heads) - (set(kept) - set(missing))
-    known = SpanFacts.model_validate_json(found) if found and not decoded else None
+    known = found if not decoded else None
     if known:
         store.reuse(names.facts_path(facts_key))
     facts = known or work.decode(sorted(decoded))
@@ -107,6 +110,15 @@ def _key(stored: StoredRequest, plan: Plan, unit: Unit, what: str) -> str:
     time = (fraction_text(video.rate), f"{video.origin_pts} {video.numbering}")
     span = (str(unit.start_frame), str(unit.end_frame))
     return names.score_key((*stored.video_identity, what, PREPROCESSING, *time, *span))
+
+
+def _kept_facts(store: BlobStore, key: str) -> SpanFacts | None:
+    """Those that cannot be read are found anew: they are a cache, and many jobs'."""
+    try:
+        return records.find(store, SpanFacts, names.facts_path(key))
+    except RecordUnreadable as why:
+        log.warning("decoded anew: %s", why.message)
+        return None
 
 
 def _kept_embeddings(store: BlobStore, keys: Mapping[str, str]) -> dict[str, Track]:

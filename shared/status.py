@@ -16,12 +16,13 @@ from time import monotonic
 from typing import Any
 from zlib import crc32
 
-from shared import ledger, names
+from shared import ledger, names, records
 from shared.callbacks import describe_callback
 from shared.contracts import EndRecord, JobStatus, Progress, State, StoredRequest
 from shared.errors import BlobNotFound, JobNotFound
 from shared.jobs import find_end, status_url
 from shared.settings import Settings
+from shared.steps import load_request
 from shared.storage import BlobStore
 
 _KEPT_S = 300
@@ -130,12 +131,12 @@ def _look(store: BlobStore, job: str) -> Seen:
 
 @lru_cache(maxsize=_MOST_KEPT)
 def _request(store: BlobStore, run: str, now: int) -> StoredRequest:
-    return StoredRequest.model_validate_json(store.get(names.request_path(run)))
+    return load_request(store, run)
 
 
 @lru_cache(maxsize=_MOST_KEPT)
 def _end(store: BlobStore, run: str, now: int) -> EndRecord:
-    return EndRecord.model_validate_json(store.get(names.end_path(run)))
+    return records.read(store, EndRecord, names.end_path(run))
 
 
 def describe(settings: Settings, store: BlobStore, seen: Seen, live: Live | None, now: datetime) -> JobStatus:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from hashlib import sha256
 from math import ceil
 from typing import Literal
 
-from shared import ledger, names
+from shared import ledger, names, records
 from shared.azure import traffic
 from shared.board import settled
 from shared.catalogue import Catalogue
@@ -33,7 +34,7 @@ from shared.contracts import (
     UnitSummary,
     VideoInfo,
 )
-from shared.errors import ModelRefused, UnknownModel, VideoTooLong
+from shared.errors import ModelRefused, RecordUnreadable, UnknownModel, VideoTooLong
 from shared.inference import grid_of
 from shared.limits import MediaLimits
 from shared.media import probe
@@ -65,29 +66,28 @@ class Meter:
 
 
 def load_request(store: BlobStore, job: str) -> StoredRequest:
-    return StoredRequest.model_validate_json(store.get(names.request_path(job)))
+    return records.read(store, StoredRequest, names.request_path(job))
 
 
 def load_choice(store: BlobStore, job: str) -> Choice:
-    return Choice.model_validate_json(store.get(names.choice_path(job)))
+    return records.read(store, Choice, names.choice_path(job))
 
 
 def load_plan(store: BlobStore, job: str) -> Plan:
-    return Plan.model_validate_json(store.get(names.plan_path(job)))
+    return records.read(store, Plan, names.plan_path(job))
 
 
 def find_look(store: BlobStore, job: str) -> Look | None:
     """What the second fan-out does, once that is planned."""
-    found = store.find(names.look_path(job))
-    return Look.model_validate_json(found) if found else None
+    return records.find(store, Look, names.look_path(job))
 
 
 def load_look(store: BlobStore, job: str) -> Look:
-    return Look.model_validate_json(store.get(names.look_path(job)))
+    return records.read(store, Look, names.look_path(job))
 
 
 def load_summary(store: BlobStore, job: str, unit: int) -> UnitSummary:
-    return UnitSummary.model_validate_json(store.get(names.summary_path(job, unit)))
+    return records.read(store, UnitSummary, names.summary_path(job, unit))
 
 
 def load_tracks(store: BlobStore, summaries: Iterable[UnitSummary]) -> dict[str, Track]:
@@ -165,8 +165,8 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
 
     Raises VideoTooLong, UnknownModel, what probe raises, or what storage says.
     """
-    if found := store.find(names.plan_path(job)):
-        return Plan.model_validate_json(found)
+    if found := records.find(store, Plan, names.plan_path(job)):
+        return found
     stored = load_request(store, job)
     meter = Meter()
     choice = choose(Catalogue.of(settings), stored.request)
@@ -203,8 +203,8 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
     store.put(names.choice_path(job), choice.model_dump_json().encode())
     store.put(names.plan_path(job), plan.model_dump_json().encode())
     ledger.tell(store, stored, State.SCORING)
-    if ended := store.find(names.end_path(job)):  # cancelled meanwhile
-        settle(store, stored, EndRecord.model_validate_json(ended))
+    if ended := records.find(store, EndRecord, names.end_path(job)):  # cancelled meanwhile
+        settle(store, stored, ended)
     return plan
 
 
@@ -307,11 +307,11 @@ def close_job(
     """Write the job's last word, once; forget its secret and its packets. A second call changes nothing."""
     stored = load_request(store, job)
     total, media_s = 0, 0.0
-    if plan := store.find(names.plan_path(job)):
-        planned = Plan.model_validate_json(plan)
-        look = find_look(store, job)
-        total = len(planned.units) + (len(look.units) if look else planned.gathers)
-        media_s = float(planned.video.planned_frames / planned.video.rate)
+    with suppress(RecordUnreadable):  # a run ends even so, and tells of no progress
+        if planned := records.find(store, Plan, names.plan_path(job)):
+            look = find_look(store, job)
+            total = len(planned.units) + (len(look.units) if look else planned.gathers)
+            media_s = float(planned.video.planned_frames / planned.video.rate)
     end = EndRecord(
         job=stored.job,
         state=state,
@@ -322,7 +322,7 @@ def close_job(
         wall_s=max(0.0, time.time() - datetime.fromisoformat(stored.created).timestamp()),
     )
     if not store.put_new(names.end_path(job), end.model_dump_json().encode()):
-        end = EndRecord.model_validate_json(store.get(names.end_path(job)))
+        end = records.read(store, EndRecord, names.end_path(job))
     store.delete(names.secret_path(job, stored.fingerprint))
     for path in store.list(names.packets_folder(job)):
         store.delete(path)

@@ -19,8 +19,8 @@ FLOORS = {
     ),
     3: (
         "shared.azure", "shared.begun", "shared.catalogue", "shared.index", "shared.ledger", "shared.media",
-        "shared.outbound", "shared.packets", "shared.pictures", "shared.scorer", "shared.sound",
-        "shared.sources", "shared.storage", "shared.sweep", "shared.webhooks",
+        "shared.outbound", "shared.packets", "shared.pictures", "shared.records", "shared.scorer",
+        "shared.sound", "shared.sources", "shared.storage", "shared.sweep", "shared.webhooks",
     ),
     4: (
         "shared.batches", "shared.callbacks", "shared.cut", "shared.delivery", "shared.jobs",

@@ -1,7 +1,8 @@
 """What crosses a boundary: requests, plans, manifests, profiles, results (floor 1).
 
-Every model is frozen and refuses unknown fields. Spans are half-open. Units stand in
-names: _frames and _frame count frames of the timeline (see VideoInfo), _s are seconds.
+Every model is frozen and refuses unknown fields, but in what the service itself wrote (Contract.of_record).
+Spans are half-open. Units stand in names: _frames and _frame count frames of the timeline (see VideoInfo),
+_s are seconds.
 """
 
 from shared.contracts.base import Contract, Name, Probability, Rate, Seconds, fraction_text

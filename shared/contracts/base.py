@@ -5,13 +5,41 @@ from __future__ import annotations
 import re
 from decimal import Decimal
 from fractions import Fraction
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, WithJsonSchema
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    ValidationInfo,
+    WithJsonSchema,
+)
+
+_RECORD = "record"
 
 
 class Contract(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    @classmethod
+    def of_record(cls, data: bytes) -> Self:
+        """From JSON that a service of this version or another wrote: fields that are not known here are
+        passed over, at any depth, and a later schema_version is read as this one.
+
+        Raises ValidationError.
+        """
+        return cls.model_validate_json(data, extra="ignore", context=_RECORD)
+
+
+def _known(version: Any, info: ValidationInfo) -> Any:
+    later = info.context == _RECORD and type(version) is int and version > 1
+    return 1 if later else version
+
+
+Version = Annotated[Literal[1], BeforeValidator(_known)]
+"""What this version writes, and all that it takes from anybody but itself: see Contract.of_record."""
 
 
 def _to_fraction(value: Any) -> Any:

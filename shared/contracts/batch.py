@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from shared.contracts.base import Contract
+from shared.contracts.base import Contract, Version
 from shared.contracts.request import JobOptions, JobRequest
 from shared.contracts.result import ErrorBody, State
 from shared.names import MAX_BATCH
@@ -42,7 +42,7 @@ class BatchRequest(Contract):
 class Batch(Contract):
     """batch.json."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     id: str
     name: str | None
     created: str

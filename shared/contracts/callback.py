@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Literal
 
-from shared.contracts.base import Contract
+from shared.contracts.base import Contract, Version
 
 
 class CallbackState(StrEnum):
@@ -41,7 +40,7 @@ class CallbackStatus(Contract):
 class CallbackRecord(CallbackStatus):
     """callback.json."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     run: str
     """Also the webhook-id of every attempt."""
     body: str

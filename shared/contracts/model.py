@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from shared.contracts.base import Contract, Name, Probability, Rate, Seconds
+from shared.contracts.base import Contract, Name, Probability, Rate, Seconds, Version
 
 
 class ModelInput(Contract):
@@ -85,7 +85,7 @@ class ModelManifest(Contract):
     windows are those of its source.
     """
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     name: Name
     version: str
     engine: Literal["onnxruntime", "rapidocr"] = Field(
@@ -235,7 +235,7 @@ class CutDefaults(Contract):
 class Profile(Contract):
     """models/profiles/<name>.json: which models run and what their tracks mean. Data, not code."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     name: Name
     description: str
     grid: Rate

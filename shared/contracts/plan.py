@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from shared.contracts.base import Contract, Name, Rate
+from shared.contracts.base import Contract, Name, Rate, Version
 from shared.contracts.model import ModelManifest, ModelRef, Profile, Run
 from shared.contracts.result import LookedSpan, StageTiming
 
@@ -58,7 +58,7 @@ class Choice(Contract):
     """choice.json: the profile and the models of a job as they were when it was planned, whatever is
     changed or uploaded while it runs."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     profile: Profile
     models: dict[Name, ModelManifest]
     """By name, sorted."""
@@ -103,7 +103,7 @@ class Unit(Contract):
 class Plan(Contract):
     """plan.json. `job` is the run: names.run_id."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     job: str
     video: VideoInfo
     profile: Name
@@ -126,7 +126,7 @@ class Look(Contract):
     everything; of an exhaustive job, the sound that its segments gathered. `units` continue the plan's
     numbers."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     job: str
     cascade: bool
     proposed_frames: int

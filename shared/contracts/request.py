@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.contracts.base import Contract, Name, Probability, Seconds
+from shared.contracts.base import Contract, Name, Probability, Seconds, Version
 from shared.names import run_id
 
 
@@ -61,7 +61,7 @@ class RetryRequest(Contract):
 class StoredRequest(Contract):
     """request.json: the request without its secret, and what the start looked up."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     job: str
     request: JobRequest
     """`video` and `callback` have no query string here."""

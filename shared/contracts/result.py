@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from shared.contracts.base import Contract, Name, Probability, Rate
+from shared.contracts.base import Contract, Name, Probability, Rate, Version
 from shared.contracts.model import ModelRef
 from shared.contracts.request import JobOptions
 
@@ -227,7 +227,7 @@ class Drift(Contract):
 class Result(Contract):
     """result.json, the source of truth: every timeline can be written again from it."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     job: str
     state: State
     title: str
@@ -253,7 +253,7 @@ class Result(Contract):
 class EndRecord(Contract):
     """end.json: the job's last word."""
 
-    schema_version: Literal[1] = 1
+    schema_version: Version = 1
     job: str
     state: State
     files: tuple[str, ...] = ()
