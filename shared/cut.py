@@ -149,6 +149,7 @@ def _result(
             display_width=width,
             display_height=height,
             audio=info.audio_stream is not None,
+            audio_fault=info.audio_fault,
             decode_errors=sum(f.decode_errors for f in facts),
         ),
         profile=plan.profile,

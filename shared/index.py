@@ -7,6 +7,7 @@ that all of it is there.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from fractions import Fraction
 
 from av.container import InputContainer
@@ -44,12 +45,17 @@ def missing_frames(
     return start, end
 
 
-def indexed_packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
+def packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
     """container.demux, to the end of each stream.
 
-    libav ends with the first stream that breaks off, of all that it reads. So nothing is read that was not
-    asked for; and then each stream goes on alone.
+    It may end with an IndexError, after all that it has to say, where a stream begins in the middle of the
+    file. And in an mp4 it ends with the first stream that breaks off, of all that it reads: so nothing is
+    read there that was not asked for, and then each stream goes on alone.
     """
+    if not indexed(container):
+        with suppress(IndexError):
+            yield from container.demux(*streams)
+        return
     ends: dict[int, Packet[Stream]] = {}
     alone = [(stream,) for stream in streams] if len(streams) > 1 else []
     for asked in (streams, *alone):

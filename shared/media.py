@@ -38,7 +38,8 @@ from shared.errors import (
     TooManyFrames,
     TooManyStreams,
 )
-from shared.index import entries_there, indexed, indexed_packets, missing_frames
+from shared.hearing import pick_sound
+from shared.index import entries_there, indexed, missing_frames, packets
 from shared.limits import MediaLimits
 from shared.ranges import RangeReader
 
@@ -146,10 +147,10 @@ def demux(
     Where the file breaks off, the error is added to `errors` and nothing is flushed.
     Raises TooDamaged once there are too many of them, or storage's own failure.
     """
-    packets = _packets(container, streams)
+    found = packets(container, streams)
     while True:
         try:
-            packet = next(packets)
+            packet = next(found)
         except StopIteration:
             break
         except (av.FFmpegError, ValueError) as error:
@@ -162,16 +163,6 @@ def demux(
             raise TooDamaged(f"More than {reader.limits.decode_errors} packets do not decode.")
     if reader.failure:
         raise reader.failure
-
-
-def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
-    """container.demux, which may end with an IndexError, after all that it has to say, where a stream begins
-    in the middle of the file."""
-    if indexed(container):
-        yield from indexed_packets(container, streams)
-        return
-    with suppress(IndexError):
-        yield from container.demux(*streams)
 
 
 def decoded(packet: Packet[Stream], errors: list[str]) -> list[Any]:
@@ -277,9 +268,7 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
             planned = on_timeline(_last_pts(container, stream, reader, claimed, origin)) + 1
         if frames > limits.rate * max(Fraction(1), planned / rate):
             raise FrameRateTooHigh(f"The video has more than {limits.rate} pictures a second.")
-        # By class: where a transport stream gave its number to another one, what it calls itself has changed.
-        sounds = [s for s in container.streams if isinstance(s, AudioStream)]
-        audio = next((s for s in sounds if s.rate and _allowed(s, limits)), None)
+        audio, fault = pick_sound(container, reader)
         measure = (length_bytes, origin * time_base, rate)
         info = VideoInfo(
             container=container.format.name,
@@ -299,6 +288,7 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
             start_timecode=_embedded_timecode(container),
             audio_stream=audio.index if audio else None,
             audio_codec=audio.codec_context.name if audio else None,
+            audio_fault=fault,
             etag=etag,
             length_bytes=length_bytes,
         )
@@ -307,21 +297,13 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
 
 def _check_declared(stream: VideoStream, limits: MediaLimits) -> None:
     """What the container says of the picture, before anything of it is decoded."""
-    if not _allowed(stream, limits):
+    if stream.codec_context.codec.canonical_name not in limits.video_codecs:
         raise CodecNotAllowed(f"The picture is coded as {stream.codec_context.name}.")
     width, height = stream.width, stream.height
     if width * height > limits.pixels:
         raise PictureTooLarge(f"The picture has {width} x {height} pixels; the limit is {limits.pixels}.")
     if max(stream.frames, len(stream.index_entries)) > limits.frames:
         raise TooManyFrames(f"The file declares more than {limits.frames} frames.")
-
-
-def _allowed(stream: VideoStream | AudioStream, limits: MediaLimits) -> bool:
-    """False too where this libav has no decoder."""
-    if stream.codec_context is None:
-        return False
-    codecs = limits.video_codecs if isinstance(stream, VideoStream) else limits.audio_codecs
-    return stream.codec_context.codec.canonical_name in codecs
 
 
 REORDERED_FRAMES = 16
@@ -343,13 +325,13 @@ def _survey(
     )
     highest: int | None = None
     holds = not ("avi" in container.format.name and reordered)
-    packets = 0
+    count = 0
     try:
         container.seek(0)
-        for packet in _packets(container, (stream,)):
+        for packet in packets(container, (stream,)):
             if packet.size:
-                packets += 1
-                if packets > reader.limits.frames:
+                count += 1
+                if count > reader.limits.frames:
                     raise TooManyFrames(f"The file has more than {reader.limits.frames} frames.")
                 if packet.pts is None or (highest is not None and packet.pts < highest - backwards):
                     holds = False
@@ -359,7 +341,7 @@ def _survey(
         pass  # it is cut off here, which says nothing of the time before
     if reader.failure:
         raise reader.failure
-    return holds, packets
+    return holds, count
 
 
 def _claimed(container: InputContainer, stream: VideoStream) -> int:
@@ -378,7 +360,7 @@ def _last_pts(
     last = origin
     try:
         container.seek(claimed, stream=stream)
-        for packet in _packets(container, (stream,)):
+        for packet in packets(container, (stream,)):
             if packet.pts is not None:
                 last = max(last, packet.pts)
     except (av.FFmpegError, ValueError):

@@ -24,9 +24,10 @@ from av.packet import Packet, PacketSideData, PktSideDataT
 from av.stream import Stream
 
 from shared.contracts import VideoInfo
+from shared.hearing import Samples
 from shared.media import decoded, open_container
 from shared.ranges import RangeReader
-from shared.sound import Listener, Samples, hear
+from shared.sound import Listener, hear
 
 MOST_BYTES = 64 << 20
 """A part beyond it (uncompressed sound, long segments) is not gathered: it is held in memory, twice."""

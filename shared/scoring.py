@@ -17,12 +17,13 @@ from shared import names, records
 from shared.catalogue import Catalogue
 from shared.contracts import ModelRef, Plan, SpanFacts, StoredRequest, Unit, UnitSummary, fraction_text
 from shared.errors import Cancelled, ModelRefused, RecordUnreadable, VideoTooLong
+from shared.hearing import Samples
 from shared.packets import Gather, Joined, Part, part_of_npz, sound_of
 from shared.pictures import Picture, Pictures
 from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, Model, PictureScorer, load_model, score_head
 from shared.settings import Settings
-from shared.sound import Samples, sound
+from shared.sound import sound
 from shared.steps import Meter, find_look, load_plan, load_request, open_video
 from shared.storage import BlobStore
 from shared.sweep import Sweep

@@ -5,17 +5,15 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
-import av
 import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from shared.contracts import VideoInfo
+from shared.hearing import Mono, Samples
 from shared.media import decode, open_container
 from shared.ranges import RangeReader
 
-Samples = npt.NDArray[np.float32]
 _SILENCE_SAMPLES = 1 << 16
 
 
@@ -93,7 +91,7 @@ class _Place:
         self.rate_hz = rate_hz
         self.samples = 0
         self._began = False
-        self._mono = _Mono(rate_hz)
+        self._mono = Mono(rate_hz)
 
     def feed(self, frame: AudioFrame | None, at: int | None, limit: int | None) -> Iterator[Samples]:
         """`at`: the sample at which the frame's time lies; None as limit: times do not hold."""
@@ -111,26 +109,3 @@ class _Place:
             if len(audible := chunk[max(0, -self.samples) :]):
                 yield audible
             self.samples += len(chunk)
-
-
-class _Mono:
-    """Resample to mono; a change of format within the stream starts a new resampler."""
-
-    def __init__(self, rate_hz: int) -> None:
-        self._rate_hz = rate_hz
-        self._format: tuple[str, str, int] | None = None
-        self._resampler: av.AudioResampler | None = None
-
-    def feed(self, frame: AudioFrame | None) -> list[Samples]:
-        """The chunks that are ready; None flushes."""
-        out: list[AudioFrame] = []
-        key = (frame.format.name, frame.layout.name, frame.sample_rate) if frame is not None else None
-        if self._resampler is not None and key != self._format:
-            out += self._resampler.resample(None)
-            self._resampler = None
-        if frame is not None:
-            if self._resampler is None:
-                self._resampler = av.AudioResampler(format="flt", layout="mono", rate=self._rate_hz)
-            self._format = key
-            out += self._resampler.resample(frame)
-        return [chunk.to_ndarray().reshape(-1).astype(np.float32, copy=False) for chunk in out]

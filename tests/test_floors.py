@@ -18,9 +18,10 @@ FLOORS = {
         "shared.timelines", "shared.tracks",
     ),
     3: (
-        "shared.azure", "shared.begun", "shared.catalogue", "shared.index", "shared.ledger", "shared.media",
-        "shared.outbound", "shared.packets", "shared.pictures", "shared.records", "shared.scorer",
-        "shared.sound", "shared.sources", "shared.storage", "shared.sweep", "shared.webhooks",
+        "shared.azure", "shared.begun", "shared.catalogue", "shared.hearing", "shared.index",
+        "shared.ledger", "shared.media", "shared.outbound", "shared.packets", "shared.pictures",
+        "shared.records", "shared.scorer", "shared.sound", "shared.sources", "shared.storage",
+        "shared.sweep", "shared.webhooks",
     ),
     4: (
         "shared.batches", "shared.callbacks", "shared.cut", "shared.delivery", "shared.jobs",

@@ -6,7 +6,7 @@ from typing import Literal
 
 from shared.contracts.base import Contract, Name, Rate, Version
 from shared.contracts.model import ModelManifest, ModelRef, Profile, Run
-from shared.contracts.result import LookedSpan, StageTiming
+from shared.contracts.result import LookedSpan, SoundFault, StageTiming
 
 
 class VideoInfo(Contract):
@@ -44,6 +44,7 @@ class VideoInfo(Contract):
     """As embedded: HH:MM:SS:FF, or with ; before FF for drop-frame."""
     audio_stream: int | None
     audio_codec: str | None
+    audio_fault: SoundFault | None = None
     etag: str
     length_bytes: int
 

@@ -138,6 +138,11 @@ class ErrorBody(Contract):
     retryable: bool
 
 
+SoundFault = Literal["no_decoder", "codec_not_allowed", "does_not_decode"]
+"""Why a sound track is not heard: libav has no decoder for it, its codec is not on the operator's list, or
+what decodes is no sound that can be mixed."""
+
+
 class VideoResult(Contract):
     name: str
     url: str
@@ -156,6 +161,8 @@ class VideoResult(Contract):
     display_width: int
     display_height: int
     audio: bool
+    audio_fault: SoundFault | None = None
+    """Why no sound track of the file is heard, by its first; None where one is, or there is none."""
     decode_errors: int
 
 
