@@ -93,15 +93,31 @@ def _store(settings: Settings) -> BlobStore:
 
 async def _in_thread(work: Callable[[Settings, BlobStore], T]) -> T:
     """Storage calls block, so they run beside the event loop."""
+    return await _in_one_of(_threads(), work)
+
+
+async def _at_source(work: Callable[[Settings, BlobStore], T]) -> T:
+    """The same of work that asks a caller's host: one that answers slowly keeps nobody from a status."""
+    return await _in_one_of(_source_threads(), work)
+
+
+async def _in_one_of(threads: ThreadPoolExecutor, work: Callable[[Settings, BlobStore], T]) -> T:
     settings = get_settings()
     loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(_threads(), lambda: work(settings, _store(settings)))
+    return await loop.run_in_executor(threads, lambda: work(settings, _store(settings)))
 
 
 @lru_cache(maxsize=1)
 def _threads() -> ThreadPoolExecutor:
-    """Of our own and many: a source that answers slowly must not keep others from their status."""
     return ThreadPoolExecutor(64, "api")
+
+
+SOURCE_THREADS = 32
+
+
+@lru_cache(maxsize=1)
+def _source_threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(SOURCE_THREADS, "sources")
 
 
 async def _request(job: str) -> StoredRequest:
@@ -113,7 +129,7 @@ async def _request(job: str) -> StoredRequest:
 @_problems_as_json
 async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     key = _idempotency_key(req)
-    stored = await _in_thread(
+    stored = await _at_source(
         lambda settings, store: jobs.accept(settings, store, req.get_body(), key, _caller(settings, req))
     )
     end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.run))
@@ -201,7 +217,7 @@ async def events(req: func.HttpRequest) -> func.HttpResponse:
 @_problems_as_json
 async def retry(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     stored = await _request(req.route_params["id"])
-    again = await _in_thread(
+    again = await _at_source(
         lambda settings, store: jobs.retry(settings, store, stored, req.get_body(), _caller(settings, req))
     )
     await ensure_started(client, again, _in_thread)

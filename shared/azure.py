@@ -24,10 +24,9 @@ from azure.core.exceptions import (
     ResourceNotFoundError,
 )
 from azure.core.pipeline.transport import RequestsTransport
-from azure.storage.blob import BlobServiceClient
-from requests.adapters import HTTPAdapter
-from urllib3.util.retry import Retry
+from azure.storage.blob import BlobClient, BlobServiceClient
 
+from shared import deadlines
 from shared.errors import (
     BadUrl,
     BlobAccessDenied,
@@ -37,6 +36,7 @@ from shared.errors import (
     StorageUnavailable,
     VideoChanged,
 )
+from shared.outbound import WatchedAdapter
 
 # A redirect could lead a credential, or the reader, to a host that is not on the allow-list.
 # Waits of 2, 4, 8, 16 and 32 s: a minute, as by default, but the first one is not 15 s for a single 503.
@@ -57,7 +57,7 @@ BLOB_HOSTS = (
 )
 """Names that are Azure Storage's alone, written like settings.source_hosts."""
 _SCOPE = "https://storage.azure.com/.default"
-_CONNECTIONS = 64
+_CONNECTIONS = 96
 # For a caller who waits for an answer: at most about ten seconds.
 PROMPT: dict[str, Any] = {
     "permit_redirects": False,
@@ -142,23 +142,44 @@ def translated_own(what: str) -> Iterator[None]:
 @lru_cache(maxsize=4)
 def service_of(storage: str, patient: bool = True) -> BlobServiceClient:
     options = {**(PATIENT if patient else PROMPT), "raw_response_hook": COUNTER}
-    options["transport"] = RequestsTransport(
-        session=_session(),
-        connection_timeout=options["connection_timeout"],
-        read_timeout=options["read_timeout"],
-    )
+    options["transport"] = transport(own_session(), options)
     if storage.startswith(("https://", "http://")):
         return BlobServiceClient(storage, credential=identity(), **options)
     return BlobServiceClient.from_connection_string(storage, **options)
 
 
-def _session() -> requests.Session:
+def own_blob(storage: str, container: str, blob: str, options: dict[str, Any]) -> BlobClient:
+    """A client that keeps to deadlines in its waits too; those of service_of have the SDK's own waits."""
+    if storage.startswith(("https://", "http://")):
+        return BlobClient(storage, container, blob, credential=identity(), **options)
+    return BlobClient.from_connection_string(storage, container, blob, **options)
+
+
+class _Transport(RequestsTransport):  # type: ignore[misc]  # azure.core is Any to mypy
+    """Its waits between two attempts end with the deadline of the thread that waits."""
+
+    def sleep(self, duration: float) -> None:
+        deadlines.rest(duration)
+
+
+def transport(session: requests.Session, options: dict[str, Any], verify: bool | str = True) -> Any:
+    """options: PATIENT or PROMPT. verify: a path names the authorities instead of the public ones."""
+    return _Transport(
+        session=session,
+        connection_timeout=options["connection_timeout"],
+        read_timeout=options["read_timeout"],
+        connection_verify=verify,
+    )
+
+
+@lru_cache(maxsize=1)
+def own_session() -> requests.Session:
     """As the SDK's own, but with a connection for each of the API's threads instead of ten in all, and
     without looking for a .netrc before every request: the SDK signs them itself."""
     session = requests.Session()
     session.auth = lambda request: request
     for scheme in ("http://", "https://"):
-        session.mount(scheme, HTTPAdapter(pool_maxsize=_CONNECTIONS, max_retries=Retry(total=False)))
+        session.mount(scheme, WatchedAdapter(None, _CONNECTIONS))
     return session
 
 

@@ -220,6 +220,13 @@ class RecordUnreadable(MatchcutError):
     )
 
 
+class SourceTooSlow(MatchcutError):
+    code = "source_too_slow"
+    status = 503
+    retryable = True
+    action = "Try again later, or put the video where it can be read faster."
+
+
 class Incomplete(MatchcutError):
     code = "incomplete"
     action = "Look at the gaps in result.json; retry the job, or send it without strict."

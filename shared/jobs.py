@@ -130,8 +130,8 @@ def accept(
     idempotency key with the same body. A job that failed or was cancelled is opened again.
 
     Raises what the checks find: InvalidRequest and its kin, BadUrl, HostNotAllowed, UnknownModel,
-    BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict, StorageUnavailable; and QueueFull
-    or TooManyJobs where it would be a new run.
+    BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict, StorageUnavailable,
+    SourceTooSlow; and QueueFull or TooManyJobs where it would be a new run.
     """
     return take(settings, store, parse_request(body), idempotency_key, caller=caller)
 
@@ -155,7 +155,8 @@ def take(
     if unknown := sorted(set(request.cut.thresholds) - {rule.label for rule in profile.rules}):
         message = f"the profile {profile.name} has no label {', '.join(unknown)}"
         raise InvalidFields(f"cut.thresholds: {message}.", ({"field": "cut.thresholds", "message": message},))
-    facts = look_up(open_source(source, secrets.sas, settings, patient=False))
+    client = open_source(source, secrets.sas, settings, patient=False)
+    facts = look_up(client, settings.source_look_up_s)
     if facts.length_bytes > settings.max_video_bytes:
         raise VideoTooLarge(
             f"The video has {facts.length_bytes} bytes; the limit is {settings.max_video_bytes}."
@@ -303,7 +304,8 @@ def retry(
     if end.state is State.COMPLETED:
         raise NothingToRetry("The job is complete; nothing is missing.")
     source = parse_source(stored.request.video, settings)
-    if look_up(open_source(source, sas, settings, patient=False)).etag != stored.etag:
+    client = open_source(source, sas, settings, patient=False)
+    if look_up(client, settings.source_look_up_s).etag != stored.etag:
         raise VideoChanged("The video was replaced since the job was accepted.")
     quotas.check_room(settings, store, caller)
     if not retention.keep_job(store, stored.job):

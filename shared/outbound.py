@@ -3,6 +3,7 @@
 The name is resolved, its addresses are checked, and the socket is opened to one of these: no second
 look-up lies between check and connect. TLS still asks for the host by its name and verifies the certificate
 against it. Redirects are not followed, and proxies and netrc of the environment are not read.
+Every connection ends with the deadline of the thread that uses it (shared/deadlines.py).
 """
 
 from __future__ import annotations
@@ -10,10 +11,9 @@ from __future__ import annotations
 import logging
 import socket
 import ssl
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -27,6 +27,7 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.connection import create_connection
 
+from shared import deadlines
 from shared.addresses import Endpoint, Guard
 
 # It logs whole URLs, with their queries, at DEBUG and, for a header that it cannot read, at WARNING.
@@ -35,22 +36,39 @@ logging.getLogger("urllib3").setLevel(logging.ERROR)
 _NO_RETRY = Retry(total=False, redirect=False, raise_on_status=False)
 
 
-class _Checked(HTTPConnection):
+class _Watched(HTTPConnection):
+    """Ends with the deadline of whoever uses it, be it new or kept from an earlier request."""
+
+    def _new_conn(self) -> socket.socket:
+        opened = self._opened()
+        deadlines.watch(opened)
+        return opened
+
+    def _opened(self) -> socket.socket:
+        return super()._new_conn()
+
+    def request(self, *args: Any, **kwargs: Any) -> None:
+        if self.sock is not None:
+            deadlines.watch(self.sock)
+        super().request(*args, **kwargs)
+
+
+class _WatchedTls(_Watched, HTTPSConnection):
+    pass
+
+
+class _Checked(_Watched):
     """Overrides the one step of urllib3 that looks a name up. Subclasses get their `guard`."""
 
     guard: Guard
-    deadline: Deadline | None = None
 
-    def _new_conn(self) -> socket.socket:
+    def _opened(self) -> socket.socket:
         host = self._dns_host
         try:
             addresses = self.guard.addresses(host, self.port)
         except socket.gaierror as unknown:
             raise urllib3_errors.NameResolutionError(self.host, self, unknown) from unknown
-        opened = self._first_of(addresses)
-        if self.deadline:
-            self.deadline.watch(opened)
-        return opened
+        return self._first_of(addresses)
 
     def _first_of(self, addresses: list[str]) -> socket.socket:
         """The first that answers; the time to connect is for all of them together."""
@@ -76,9 +94,9 @@ class _CheckedTls(_Checked, HTTPSConnection):
     pass
 
 
-def _pools(guard: Guard, deadline: Deadline | None = None) -> dict[str, type[HTTPConnectionPool]]:
-    given = {"guard": guard, "deadline": deadline}
-    plain, tls = type("Http", (_Checked,), given), type("Https", (_CheckedTls,), given)
+def _pools(guard: Guard | None) -> dict[str, type[HTTPConnectionPool]]:
+    bases = (_Checked, _CheckedTls) if guard else (_Watched, _WatchedTls)
+    plain, tls = (type(base.__name__, (base,), {"guard": guard}) for base in bases)
     return {
         "http": type("HttpPool", (HTTPConnectionPool,), {"ConnectionCls": plain}),
         "https": type("HttpsPool", (HTTPSConnectionPool,), {"ConnectionCls": tls}),
@@ -88,14 +106,32 @@ def _pools(guard: Guard, deadline: Deadline | None = None) -> dict[str, type[HTT
 # ---------------------------------------------------------------- for the storage SDK
 
 
-class _GuardedAdapter(HTTPAdapter):
-    def __init__(self, guard: Guard) -> None:
+class WatchedAdapter(HTTPAdapter):
+    """Asks nobody after the deadline of the thread that sends: the SDK would try again. Raises Passed.
+
+    guard: None where the address is the operator's choice. `kept` connections to one host stay open.
+    """
+
+    def __init__(self, guard: Guard | None, kept: int = 10) -> None:
         self._pools = _pools(guard)
-        super().__init__(max_retries=_NO_RETRY)
+        super().__init__(pool_maxsize=kept, max_retries=_NO_RETRY)
 
     def init_poolmanager(self, *args: Any, **kwargs: Any) -> None:
         super().init_poolmanager(*args, **kwargs)
         self.poolmanager.pool_classes_by_scheme = self._pools
+
+    def proxy_manager_for(self, *args: Any, **kwargs: Any) -> Any:
+        manager = super().proxy_manager_for(*args, **kwargs)
+        manager.pool_classes_by_scheme = self._pools
+        return manager
+
+    def send(self, *args: Any, **kwargs: Any) -> requests.Response:
+        deadlines.check()
+        try:
+            return super().send(*args, **kwargs)
+        except Exception:
+            deadlines.check()
+            raise
 
 
 def guarded_session(guard: Guard) -> requests.Session:
@@ -103,7 +139,7 @@ def guarded_session(guard: Guard) -> requests.Session:
     session = requests.Session()
     session.trust_env = False
     for scheme in ("http://", "https://"):
-        session.mount(scheme, _GuardedAdapter(guard))
+        session.mount(scheme, WatchedAdapter(guard))
     return session
 
 
@@ -136,46 +172,6 @@ class Patience:
     most_bytes: int = 64 * 1024
 
 
-class Deadline:
-    """Ends what a socket waits for, whatever it waits for, once the time is over."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._twins: list[socket.socket] = []
-        self.passed = False
-
-    def watch(self, opened: socket.socket) -> None:
-        # A duplicate reaches the connection even after TLS has taken the socket itself over.
-        with self._lock:
-            self._twins.append(opened.dup())
-            if self.passed:
-                self._shut()
-
-    def _pass(self) -> None:
-        with self._lock:
-            self.passed = True
-            self._shut()
-
-    def _shut(self) -> None:
-        for twin in self._twins:
-            with suppress(OSError):
-                twin.shutdown(socket.SHUT_RDWR)
-
-    @contextmanager
-    def running(self, seconds: float) -> Iterator[None]:
-        timer = threading.Timer(seconds, self._pass)
-        timer.daemon = True
-        timer.start()
-        try:
-            yield
-        finally:
-            timer.cancel()
-            with self._lock:
-                for twin in self._twins:
-                    twin.close()
-                self._twins.clear()
-
-
 @lru_cache(maxsize=4)
 def _trust(ca_bundle: Path | None) -> ssl.SSLContext:
     return ssl.create_default_context(cafile=str(ca_bundle or DEFAULT_CA_BUNDLE_PATH))
@@ -195,17 +191,17 @@ def post(
 
     Raises HostNotAllowed for an address that may not be connected to, NoAnswer for anything else.
     """
-    deadline = Deadline()
     tls: dict[str, Any] = {"ssl_context": _trust(ca_bundle)} if endpoint.scheme == "https" else {}
-    pool = _pools(guard, deadline)[endpoint.scheme](
+    pool = _pools(guard)[endpoint.scheme](
         endpoint.host,
         endpoint.port,
         timeout=Timeout(connect=patience.connect_s, read=patience.read_s),
         retries=_NO_RETRY,
         **tls,
     )
+    running = None
     try:
-        with deadline.running(patience.whole_s):
+        with deadlines.deadline(patience.whole_s) as running:
             response = pool.urlopen(
                 "POST",
                 target,
@@ -215,14 +211,14 @@ def post(
                 preload_content=False,
                 decode_content=False,
             )
-            if deadline.passed:  # http.client takes headers that were cut off for all there are
+            if running.passed:  # http.client takes headers that were cut off for all there are
                 raise NoAnswer("timeout")
             with suppress(urllib3_errors.HTTPError, OSError):
                 response.read(patience.most_bytes)
             response.close()
             return Answer(response.status, response.headers.get("Retry-After"))
     except (urllib3_errors.HTTPError, OSError, ValueError) as error:
-        raise NoAnswer("timeout" if deadline.passed else _code(error)) from None
+        raise NoAnswer("timeout" if running and running.passed else _code(error)) from None
     finally:
         pool.close()
 

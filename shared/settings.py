@@ -64,6 +64,8 @@ class Settings(BaseSettings):
     source_identity: bool = False
     """Read allow-listed sources on other accounts of Azure Storage, where the URL has no SAS, with managed
     identity. No other host is shown a token (docs/security.md)."""
+    source_look_up_s: float = Field(default=15, gt=0)
+    """How long looking a video up may take, all in all, while its caller waits."""
     callback_hosts: Names = ()
     """Hosts a callback may go to, written as source_hosts; none: callbacks are refused."""
     callback_secrets: Annotated[

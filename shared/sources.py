@@ -2,20 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from azure.core import MatchConditions
-from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobClient
 
 from shared.addresses import Guard, listed, origin_of, parse_endpoint
-from shared.azure import BLOB_HOSTS, COUNTER, PATIENT, PROMPT, identity, service_of, translated
-from shared.errors import (
-    BadUrl,
-    HostNotAllowed,
+from shared.azure import (
+    BLOB_HOSTS,
+    COUNTER,
+    PATIENT,
+    PROMPT,
+    identity,
+    own_blob,
+    own_session,
+    service_of,
+    translated,
+    transport,
 )
+from shared.deadlines import deadline
+from shared.errors import BadUrl, HostNotAllowed, SourceTooSlow
 from shared.outbound import guarded_session
 from shared.ranges import RangeReader
 from shared.settings import Settings
@@ -85,17 +95,16 @@ def open_source(
     only Azure Storage's are shown the identity, where the settings allow it.
     """
     options: dict[str, Any] = {**(PATIENT if patient else PROMPT), "raw_response_hook": COUNTER}
-    if not source.own:
-        options["transport"] = RequestsTransport(
-            session=guarded_session(guard or Guard.of(settings)),
-            connection_timeout=options["connection_timeout"],
-            read_timeout=options["read_timeout"],
-            connection_verify=str(settings.ca_bundle) if settings.ca_bundle else True,
-        )
+    if source.own:
+        options["transport"] = transport(own_session(), options)
+    else:
+        session = guarded_session(guard or Guard.of(settings))
+        trusted = str(settings.ca_bundle) if settings.ca_bundle else True
+        options["transport"] = transport(session, options, trusted)
     if sas:
         return BlobClient.from_blob_url(f"{source.url}?{sas}", **options)
     if source.own:
-        return service_of(settings.storage, patient).get_blob_client(source.container, source.blob)
+        return own_blob(settings.storage, source.container, source.blob, options)
     azure = listed(origin_of(source.url), BLOB_HOSTS)  # https and port 443: http is for this machine only
     credential = identity() if settings.source_identity and azure else None
     return BlobClient.from_blob_url(source.url, credential=credential, **options)
@@ -107,11 +116,28 @@ class BlobFacts:
     length_bytes: int
 
 
-def look_up(client: BlobClient) -> BlobFacts:
-    """ETag and length. Raises BlobNotFound, BlobAccessDenied, StorageUnavailable."""
-    with translated("The video"):
+def look_up(client: BlobClient, limit_s: float = 15) -> BlobFacts:
+    """ETag and length. It may take limit_s, from connecting to the last of the SDK's attempts; only a name
+    that is being resolved is not cut short.
+
+    Raises BlobNotFound, BlobAccessDenied, StorageUnavailable, SourceTooSlow.
+    """
+    with _within(limit_s):
         properties = client.get_blob_properties()
     return BlobFacts(etag=str(properties.etag).strip('"'), length_bytes=int(properties.size))
+
+
+@contextmanager
+def _within(limit_s: float) -> Iterator[None]:
+    """Raises SourceTooSlow after limit_s, even of an answer: what was cut off can look like the whole."""
+    with translated("The video"), deadline(limit_s) as running:
+        try:
+            yield
+        except Exception:
+            if not running.passed:
+                raise
+        if running.passed:
+            raise SourceTooSlow(f"The video's storage did not answer in full within {limit_s:g} s.")
 
 
 def read_ranges(client: BlobClient, facts: BlobFacts, header: dict[int, bytes] | None = None) -> RangeReader:

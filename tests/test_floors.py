@@ -12,10 +12,10 @@ FLOORS = {
     0: ("shared.errors", "shared.names", "shared.redact"),
     1: ("shared.contracts", "shared.settings"),
     2: (
-        "shared.addresses", "shared.board", "shared.cost", "shared.drift", "shared.edits", "shared.edl",
-        "shared.inference", "shared.limits", "shared.plan", "shared.profiles", "shared.proposals",
-        "shared.ranges", "shared.scoreboard", "shared.signals", "shared.spotting", "shared.timecode",
-        "shared.timelines", "shared.tracks",
+        "shared.addresses", "shared.board", "shared.cost", "shared.deadlines", "shared.drift", "shared.edits",
+        "shared.edl", "shared.inference", "shared.limits", "shared.plan", "shared.profiles",
+        "shared.proposals", "shared.ranges", "shared.scoreboard", "shared.signals", "shared.spotting",
+        "shared.timecode", "shared.timelines", "shared.tracks",
     ),
     3: (
         "shared.azure", "shared.begun", "shared.catalogue", "shared.hearing", "shared.index",

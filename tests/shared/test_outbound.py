@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from shared.addresses import Endpoint, Guard
-from shared.errors import BlobAccessDenied, HostNotAllowed, StorageUnavailable
+from shared.errors import BlobAccessDenied, HostNotAllowed, SourceTooSlow, StorageUnavailable
 from shared.outbound import Answer, NoAnswer, Patience, post
 from shared.settings import Settings
 from shared.sources import look_up, open_source, parse_source, split_secret
@@ -252,12 +252,16 @@ def found() -> Play:
     return say(200, *BLOB)
 
 
-def source_facts(receiver: Receiver, guard: Guard, ca: Path | None, query: str = "sig=abc") -> str:
-    settings = Settings(
+def settings_of(host: str, ca: Path | None) -> Settings:
+    return Settings(
         storage="DefaultEndpointsProtocol=https;AccountName=ours;AccountKey=a2V5;EndpointSuffix=core.windows.net",
-        source_hosts=(f"{HOST}:{receiver.port}",),
+        source_hosts=(host,),
         ca_bundle=ca,
     )
+
+
+def source_facts(receiver: Receiver, guard: Guard, ca: Path | None, query: str = "sig=abc") -> str:
+    settings = settings_of(f"{HOST}:{receiver.port}", ca)
     bare, sas = split_secret(f"https://{HOST}:{receiver.port}/videos/match.mp4?{query}")
     client = open_source(parse_source(bare, settings), sas, settings, patient=False, guard=guard)
     return look_up(client).etag
@@ -319,3 +323,51 @@ def test_what_a_source_refuses_is_told_without_its_signature(
         source_facts(receiver, lets(Names("127.0.0.1"), LOCAL), authority.bundle, "sv=2024&sig=quitesecret")
     assert "quitesecret" not in refused.value.message
     assert "quitesecret" not in caplog.text
+
+
+def look_up_in_vain(port: int, authority: Authority) -> None:
+    settings = settings_of(f"{HOST}:{port}", authority.bundle)
+    source = parse_source(f"https://{HOST}:{port}/videos/match.mp4", settings)
+    client = open_source(source, "sig=abc", settings, guard=lets(Names("127.0.0.1"), LOCAL))
+    with pytest.raises(SourceTooSlow):
+        look_up(client, limit_s=0.5)
+
+
+def test_a_source_that_trickles_its_header_for_ever_ends_at_the_deadline(
+    receive: Any, authority: Authority
+) -> None:
+    receiver = receive(drip)
+    look_up_in_vain(receiver.port, authority)
+    assert receiver.connections <= 1  # the SDK does not try again after it
+
+
+def test_a_source_that_never_ends_its_handshake_ends_at_the_deadline(authority: Authority) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        look_up_in_vain(mute.getsockname()[1], authority)
+
+
+def test_a_source_whose_faults_would_be_waited_out_ends_at_the_deadline(
+    receive: Any, authority: Authority
+) -> None:
+    """Patient as activities are, the SDK would try for a minute."""
+    look_up_in_vain(receive(say(503)).port, authority)
+
+
+@pytest.mark.parametrize("sas", ["sig=abc", ""])
+def test_the_own_account_has_the_deadline_too_on_a_connection_that_is_kept(sas: str) -> None:
+    def once_well(peer: socket.socket) -> None:
+        peer.sendall("\r\n".join(["HTTP/1.1 200 Said", "Content-Length: 7", *BLOB, "", ""]).encode())
+        while b"\r\n\r\n" not in peer.recv(65536):
+            pass
+        drip(peer)
+
+    with Receiver(once_well) as receiver:
+        endpoint = f"http://127.0.0.1:{receiver.port}/ours"
+        settings = Settings(
+            storage=f"DefaultEndpointsProtocol=http;AccountName=ours;AccountKey=a2V5;BlobEndpoint={endpoint}"
+        )
+        client = open_source(parse_source(f"{endpoint}/videos/match.mp4", settings), sas, settings)
+        assert "0x1" == look_up(client).etag
+        with pytest.raises(SourceTooSlow):
+            look_up(client, limit_s=0.5)
+        assert 1 == receiver.connections

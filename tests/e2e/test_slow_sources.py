@@ -1,0 +1,72 @@
+"""Sources that trickle: they hold up whoever asked for them, for a while, and nobody else."""
+
+from __future__ import annotations
+
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+
+import pytest
+
+from infra.local.embedded import EmbeddedHost
+from orchestrator.http_api import SOURCE_THREADS
+from tests.e2e.service import Service
+from tests.e2e.test_api import problem
+from tests.shared.receivers import Play, Receiver, drip
+
+pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
+_LIMIT_S = 120
+MANY = 70
+"""More than the API has threads of any kind."""
+
+
+def until(holds: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + _LIMIT_S
+    while not holds():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def drip_until(over: threading.Event) -> Play:
+    def play(peer: socket.socket) -> None:
+        with suppress(OSError):
+            peer.sendall(b"HTTP/1.1 200 Said\r\nX-Slow: ")
+            while not over.wait(0.5):
+                peer.sendall(b"a")
+
+    return play
+
+
+def host_for(receiver: Receiver, **env: str) -> EmbeddedHost:
+    return EmbeddedHost(workers=1, env={"MATCHCUT_SOURCE_HOSTS": f"127.0.0.1:{receiver.port}", **env})
+
+
+def test_more_trickling_sources_than_threads_keep_nobody_from_a_status_a_list_or_health() -> None:
+    over = threading.Event()
+    with (
+        Receiver(drip_until(over)) as receiver,
+        host_for(receiver, MATCHCUT_SOURCE_LOOK_UP_S="3600") as host,
+        ThreadPoolExecutor(MANY) as callers,
+    ):
+        service, patient = Service(host), Service(host)
+        patient.http.timeout = None
+        url = f"http://127.0.0.1:{receiver.port}/videos/match.mp4"
+        answers = [callers.submit(patient.post, url, segment_s=10 + n) for n in range(MANY)]
+        try:
+            until(lambda: receiver.connections >= SOURCE_THREADS)
+            assert 404 == service.http.get("/api/jobs/m-0123456789abcdef01234567").status_code
+            assert 200 == service.http.get("/api/jobs").status_code
+            assert 200 == service.http.get("/api/health").status_code
+            assert not any(answer.done() for answer in answers)
+        finally:
+            over.set()
+
+
+def test_a_post_of_a_trickling_source_is_told_so_after_the_deadline() -> None:
+    with Receiver(drip) as receiver, host_for(receiver, MATCHCUT_SOURCE_LOOK_UP_S="0.5") as host:
+        refused = Service(host).post(f"http://127.0.0.1:{receiver.port}/videos/match.mp4")
+        assert "source_too_slow" == problem(refused, 503)["code"]
+        assert int(refused.headers["Retry-After"]) > 0
