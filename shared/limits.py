@@ -62,17 +62,18 @@ class MediaLimits:
 
 
 def within(settings: Settings, work: Callable[[], T]) -> T:
-    """work(), in no more memory, CPU time and file size than one activity may have, counted from now.
+    """work(), in no more memory, CPU time, wall time and file size than one activity may have, from now on.
 
     Memory is what the process may write to (RLIMIT_DATA): of all limits on memory the one that lets ONNX
     Runtime and CUDA reserve addresses. CPU time is that of the calling thread. Where neither Python nor a
-    library can stop, the kernel ends the process; its host then starts another one.
+    library can stop, the kernel ends the process; its host then starts another one. Wall time that a thread
+    waits in one call of a library is noticed when that returns; reads of sources have limits of their own.
     Linux only; elsewhere work() runs without limits. Raises TooCostly, or what work raises.
     """
     if sys.platform != "linux":
         return work()
     _allowance.enter(settings)
-    clock = _Clock(settings.max_activity_cpu_s)
+    clock = _Clock(settings.max_activity_cpu_s, settings.max_activity_wall_s)
     try:
         try:
             return work()
@@ -80,7 +81,7 @@ def within(settings: Settings, work: Callable[[], T]) -> T:
             clock.stop()
     except _OutOfTime:
         clock.stop()
-        raise TooCostly(f"It took more than {settings.max_activity_cpu_s} s of CPU time.") from None
+        raise TooCostly(f"It took more than {clock.exceeded}.") from None
     except MemoryError:
         raise TooCostly("It needs more memory than one step may have.") from None
     except OSError as failure:
@@ -96,19 +97,21 @@ class _OutOfTime(BaseException):
 
 
 class _Clock:
-    """Raises _OutOfTime in the thread that made it, once that has spent limit_s of CPU time.
+    """Raises _OutOfTime in the thread that made it, once that has spent cpu_s of CPU time, or wall_s in all.
 
     A signal would do for a process that works in its main thread; the Functions host works in others.
     """
 
-    def __init__(self, limit_s: float) -> None:
-        self._limit_s = limit_s
+    def __init__(self, cpu_s: float, wall_s: float) -> None:
+        self._cpu_s, self._wall_s = cpu_s, wall_s
         self._thread = threading.get_ident()
         self._clock = time.pthread_getcpuclockid(self._thread)
-        self._began_s = time.clock_gettime(self._clock)
+        self._began = time.clock_gettime(self._clock), time.monotonic()
+        self.exceeded = ""
+        """What has been spent, once it has."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
-        threading.Thread(target=self._watch, name="cpu-clock", daemon=True).start()
+        threading.Thread(target=self._watch, name="activity-clock", daemon=True).start()
 
     def stop(self) -> None:
         with self._lock:
@@ -116,14 +119,24 @@ class _Clock:
             _raise_in(self._thread, None)  # one that was not noticed yet
 
     def _watch(self) -> None:
-        left_s = self._limit_s  # one thread's CPU time passes no faster than the wall's
+        left_s = min(self._cpu_s, self._wall_s)  # one thread's CPU time passes no faster than the wall's
         while not self._stopped.wait(max(left_s, _AGAIN_S)):
             with self._lock:
                 if self._stopped.is_set():
                     return
-                left_s = self._limit_s - (time.clock_gettime(self._clock) - self._began_s)
+                left_s = self._left_s()
                 if left_s <= 0:  # again each second: a callback of a C library may swallow it
                     _raise_in(self._thread, _OutOfTime)
+
+    def _left_s(self) -> float:
+        cpu_began, wall_began = self._began
+        cpu_left_s = self._cpu_s - (time.clock_gettime(self._clock) - cpu_began)
+        wall_left_s = self._wall_s - (time.monotonic() - wall_began)
+        if cpu_left_s <= 0:
+            self.exceeded = f"{self._cpu_s} s of CPU time"
+        elif wall_left_s <= 0:
+            self.exceeded = f"{self._wall_s} s of wall time"
+        return min(cpu_left_s, wall_left_s)
 
 
 def _raise_in(thread: int, kind: type[BaseException] | None) -> None:

@@ -20,7 +20,8 @@ class RangeReader(io.RawIOBase):
 
     `bytes_read` counts what was fetched. A failure is kept in `failure`: libav turns an exception
     in a read into an end of file, which would pass a lost connection off as a short video, so
-    whoever decodes must look at it.
+    whoever decodes must look at it. It is final: libav goes on reading elsewhere, and would wait for a
+    source that is slow once more each time.
     """
 
     least_bytes = 128 << 10
@@ -113,6 +114,8 @@ class RangeReader(io.RawIOBase):
             self._forget()
 
     def _fetched(self, offset: int, wanted: int) -> bytes:
+        if self.failure:
+            raise self.failure
         try:
             piece = self._fetch(offset, wanted)
             if len(piece) != wanted:

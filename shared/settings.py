@@ -132,6 +132,9 @@ class Settings(BaseSettings):
     """Memory that one activity may take beyond what its process had: see limits.within."""
     max_activity_cpu_s: int = 2 * 3600
     """CPU time of one activity: what host.json gives a function of wall time."""
+    max_activity_wall_s: int = 2 * 3600 - 300
+    """Wall time of one activity: less than host.json gives a function (functionTimeout), so that it ends with
+    a code of its own and its process goes on."""
     max_activity_file_bytes: int = 2 * 1024**3
     """The largest file that one activity may write."""
     ort_threads: int = 1

@@ -140,15 +140,34 @@ def _within(limit_s: float) -> Iterator[None]:
             raise SourceTooSlow(f"The video's storage did not answer in full within {limit_s:g} s.")
 
 
-def read_ranges(client: BlobClient, facts: BlobFacts, header: dict[int, bytes] | None = None) -> RangeReader:
+@dataclass(frozen=True)
+class Pace:
+    """How slow a source may be: a range of n bytes may take base_s + n / least_bytes_per_s seconds, all of
+    the SDK's attempts and waits together.
+
+    The waits of PATIENT are a minute, which an outage may last; half a minute more is for the attempts. At
+    64 KiB a second a match of 8 GB would take 35 hours: no storage that is well is as slow.
+    """
+
+    base_s: float = 90
+    least_bytes_per_s: int = 64 * 1024
+
+    def limit_s(self, length_bytes: int) -> float:
+        return self.base_s + length_bytes / self.least_bytes_per_s
+
+
+def read_ranges(
+    client: BlobClient, facts: BlobFacts, header: dict[int, bytes] | None = None, pace: Pace = Pace()
+) -> RangeReader:
     """The blob as a seekable file, at the version that `facts` names; `header`: see RangeReader.
 
-    Reads raise VideoChanged once the blob was replaced, BlobAccessDenied once the SAS expired.
+    Reads raise VideoChanged once the blob was replaced, BlobAccessDenied once the SAS expired,
+    SourceTooSlow below the pace.
     """
 
     def fetch(offset: int, length: int) -> bytes:
         # Bounded ranges: the emulator leaks a file descriptor for each open one that is dropped.
-        with translated("The video"):
+        with _within(pace.limit_s(length)):
             return client.download_blob(
                 offset=offset,
                 length=length,

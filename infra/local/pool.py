@@ -14,6 +14,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -21,6 +22,9 @@ from multiprocessing import Pipe
 
 logger = logging.getLogger(__name__)
 START_LIMIT_S = 120.0
+GRACE_S = 10.0
+"""An activity that nobody waits for any more may end by itself: it looks for a cancel now and then."""
+_LOOK_S = 1.0
 
 
 @dataclass(frozen=True)
@@ -34,7 +38,8 @@ class Failure:
 
 @dataclass(frozen=True)
 class Work:
-    """One activity to run. `wanted` is asked just before it starts; `done` gets the result's JSON."""
+    """One activity to run. `wanted` is asked just before it starts and while it runs; `done` gets the
+    result's JSON."""
 
     function: str
     payload: str
@@ -45,6 +50,10 @@ class Work:
 
 class WorkerDied(Exception):
     """The worker process is gone; the message says how it ended."""
+
+
+class NotWanted(WorkerDied):
+    """The worker was ended, since nobody waits for its work."""
 
 
 class Worker:
@@ -77,12 +86,26 @@ class Worker:
         """An idle worker says nothing: a readable socket is one that has ended."""
         return self.process.poll() is None and not self._connection.poll(0)
 
-    def run(self, request: tuple[str, str, str]) -> str | Failure:
-        """`request`: function, input JSON, invocation id. Raises WorkerDied."""
+    def run(
+        self,
+        request: tuple[str, str, str],
+        wanted: Callable[[], bool] = lambda: True,
+        grace_s: float = GRACE_S,
+    ) -> str | Failure:
+        """`request`: function, input JSON, invocation id. Raises WorkerDied, and NotWanted where it has
+        gone on for grace_s after it was wanted last; the process is gone then."""
         try:
             self._connection.send(request)
         except OSError as gone:
             raise WorkerDied(self._ending()) from gone
+        last = time.monotonic()
+        while not self._connection.poll(_LOOK_S):
+            now = time.monotonic()
+            if wanted():
+                last = now
+            elif now - last >= grace_s:
+                self.kill()
+                raise NotWanted("nobody waited for its work any more")
         kind, *values = self._receive()
         return values[0] if kind == "result" else Failure(*values)
 
@@ -109,11 +132,12 @@ class Worker:
 class WorkerPool:
     """`workers` processes, started at once, each replaced when it dies.
 
-    `client_binding` is what a durable client in an activity gets.
+    `client_binding` is what a durable client in an activity gets. An activity may go on for
+    `grace_s` after it was wanted last; then its worker is killed, since one that waits looks at nothing.
     """
 
-    def __init__(self, module: str, workers: int, client_binding: str) -> None:
-        self._module, self._binding = module, client_binding
+    def __init__(self, module: str, workers: int, client_binding: str, grace_s: float = GRACE_S) -> None:
+        self._module, self._binding, self._grace_s = module, client_binding, grace_s
         self._queue: queue.SimpleQueue[Work | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._stopping = False
@@ -155,7 +179,11 @@ class WorkerPool:
 
     def _run(self, slot: int, work: Work) -> str | Failure:
         try:
-            return self._worker(slot).run((work.function, work.payload, work.invocation_id))
+            request = (work.function, work.payload, work.invocation_id)
+            return self._worker(slot).run(request, work.wanted, self._grace_s)
+        except NotWanted as ended:
+            logger.info("a worker was ended", extra={"function": work.function, "reason": str(ended)})
+            return Failure("NotWanted", f"the worker process that ran it was ended: {ended}")
         except (WorkerDied, OSError) as dead:  # OSError: no process to be had
             if not self._stopping:
                 logger.error("a worker died", extra={"function": work.function, "reason": str(dead)})

@@ -8,6 +8,8 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import ClassVar
 
 import pytest
 
@@ -15,7 +17,9 @@ from infra.local.embedded import EmbeddedHost
 from orchestrator.http_api import SOURCE_THREADS
 from tests.e2e.service import Service
 from tests.e2e.test_api import problem
+from tests.shared.clips import make_clip
 from tests.shared.receivers import Play, Receiver, drip
+from tests.shared.test_outbound import BLOB
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 _LIMIT_S = 120
@@ -38,6 +42,36 @@ def drip_until(over: threading.Event) -> Play:
                 peer.sendall(b"a")
 
     return play
+
+
+class Trickle(BaseHTTPRequestHandler):
+    """Any blob of 10 MB: looked up at once, read a byte at a time for as long as anybody reads."""
+
+    reading: ClassVar[set[str]] = set()
+
+    def do_HEAD(self) -> None:
+        self._head(200, 10_000_000)
+
+    def do_GET(self) -> None:
+        first, last = map(int, self.headers["x-ms-range"].removeprefix("bytes=").split("-"))
+        self._head(206, last - first + 1, f"bytes {first}-{last}/10000000")
+        self.reading.add(self.path)
+        with suppress(OSError):
+            for _ in range(first, last):
+                self.wfile.write(b"a")
+                time.sleep(0.1)
+
+    def _head(self, status: int, length: int, content_range: str | None = None) -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(length))
+        if content_range:
+            self.send_header("Content-Range", content_range)
+        for line in BLOB:
+            self.send_header(*line.split(": ", 1))
+        self.end_headers()
+
+    def log_message(self, *about: object) -> None:
+        pass
 
 
 def host_for(receiver: Receiver, **env: str) -> EmbeddedHost:
@@ -70,3 +104,23 @@ def test_a_post_of_a_trickling_source_is_told_so_after_the_deadline() -> None:
         refused = Service(host).post(f"http://127.0.0.1:{receiver.port}/videos/match.mp4")
         assert "source_too_slow" == problem(refused, 503)["code"]
         assert int(refused.headers["Retry-After"]) > 0
+
+
+def test_jobs_that_are_cancelled_free_the_workers_that_wait_for_their_source() -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Trickle)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    port = server.server_address[1]
+    try:
+        with EmbeddedHost(workers=2, env={"MATCHCUT_SOURCE_HOSTS": f"127.0.0.1:{port}"}) as host:
+            service = Service(host)
+            urls = [f"http://127.0.0.1:{port}/videos/{name}.mp4" for name in ("a", "b")]
+            slow = [service.post(url).json()["id"] for url in urls]
+            until(lambda: len(Trickle.reading) == 2)
+            good = service.post(service.upload(make_clip(5))).json()["id"]
+            for job in slow:
+                assert 202 == service.http.delete(f"/api/jobs/{job}").status_code
+            assert "Completed" == service.wait(good)["state"]
+            assert ["Cancelled"] * 2 == [service.wait(job)["state"] for job in slow]
+    finally:
+        server.shutdown()
+        server.server_close()

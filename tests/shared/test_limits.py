@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import resource
 import signal
 import subprocess
@@ -230,6 +231,15 @@ class TestOneActivity:
 
         with ThreadPoolExecutor(1) as thread:
             assert "too_costly" == thread.submit(work).result(60)
+
+    def test_wall_time_beyond_the_allowance_is_too_costly_although_nothing_is_computed(self) -> None:
+        with pytest.raises(TooCostly, match="wall"):
+            within(settings(max_activity_wall_s=1), lambda: _spin(lambda: time.sleep(0.05)))
+
+    def test_by_default_an_activity_ends_before_its_host_would_end_it(self) -> None:
+        hours, minutes, seconds = json.loads((ROOT / "host.json").read_text())["functionTimeout"].split(":")
+        allowed_s = 3600 * int(hours) + 60 * int(minutes) + int(seconds)
+        assert 0 < settings().max_activity_wall_s < allowed_s
 
     def test_waiting_costs_nothing(self) -> None:
         assert within(settings(max_activity_cpu_s=1), lambda: time.sleep(2.5)) is None

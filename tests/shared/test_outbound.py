@@ -6,6 +6,7 @@ import logging
 import socket
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from shared.addresses import Endpoint, Guard
 from shared.errors import BlobAccessDenied, HostNotAllowed, SourceTooSlow, StorageUnavailable
 from shared.outbound import Answer, NoAnswer, Patience, post
 from shared.settings import Settings
-from shared.sources import look_up, open_source, parse_source, split_secret
+from shared.sources import BlobFacts, Pace, look_up, open_source, parse_source, read_ranges, split_secret
 from tests.shared.receivers import Authority, Play, Receiver, drip, flood, reset, say, silence
 
 HOST = "hooks.example.com"
@@ -351,6 +352,33 @@ def test_a_source_whose_faults_would_be_waited_out_ends_at_the_deadline(
 ) -> None:
     """Patient as activities are, the SDK would try for a minute."""
     look_up_in_vain(receive(say(503)).port, authority)
+
+
+def trickle(peer: socket.socket) -> None:
+    """A range of 128 KiB, a byte at a time and without an end."""
+    with suppress(OSError):
+        lines = ["HTTP/1.1 206 Said", "Content-Length: 131072", "Content-Range: bytes 0-131071/10000000"]
+        peer.sendall("\r\n".join([*lines, *BLOB, "", ""]).encode())
+        while True:
+            peer.sendall(b"a")
+            time.sleep(0.05)
+
+
+def test_a_range_that_trickles_ends_below_the_least_pace(receive: Any, authority: Authority) -> None:
+    receiver = receive(trickle)
+    settings = settings_of(f"{HOST}:{receiver.port}", authority.bundle)
+    source = parse_source(f"https://{HOST}:{receiver.port}/videos/match.mp4", settings)
+    client = open_source(source, "sig=abc", settings, guard=lets(Names("127.0.0.1"), LOCAL))
+    facts = BlobFacts(etag="0x1", length_bytes=10_000_000)
+    reader = read_ranges(client, facts, pace=Pace(base_s=0.5, least_bytes_per_s=1 << 20))
+    with pytest.raises(SourceTooSlow):
+        reader.read(1)
+    assert isinstance(reader.failure, SourceTooSlow)
+    assert receiver.connections <= 1
+
+
+def test_a_longer_range_may_take_longer() -> None:
+    assert 12 == Pace(base_s=10, least_bytes_per_s=1000).limit_s(2000)
 
 
 @pytest.mark.parametrize("sas", ["sig=abc", ""])

@@ -136,6 +136,24 @@ def test_a_failure_is_kept_since_libav_would_take_it_for_the_end() -> None:
     assert isinstance(reader.failure, StorageUnavailable)
 
 
+def test_a_failure_is_final_since_libav_would_wait_for_a_slow_source_again_and_again() -> None:
+    asked: list[int] = []
+
+    def fetch(offset: int, length: int) -> bytes:
+        asked.append(offset)
+        if offset:
+            raise StorageUnavailable("Storage answered 503.")
+        return bytes(length)
+
+    reader = RangeReader(fetch, 1 << 20)
+    assert 1 == len(reader.read(1))
+    for offset in (200_000, 500_000):
+        reader.seek(offset)
+        with pytest.raises(StorageUnavailable):
+            reader.read(1)
+    assert [0, 200_000] == asked
+
+
 def test_a_short_answer_is_a_failure() -> None:
     reader = RangeReader(lambda offset, length: b"x" * (length - 1), 10)
     with pytest.raises(StorageUnavailable):

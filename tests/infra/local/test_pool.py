@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
+import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
 
@@ -27,10 +29,10 @@ class Calls:
         self._ended: SimpleQueue[tuple[int, Outcome]] = SimpleQueue()
         self._count = 0
 
-    def send(self, function: str, payload: str = "1", wanted: bool = True) -> None:
+    def send(self, function: str, payload: str = "1", wanted: Callable[[], bool] = lambda: True) -> None:
         number, self._count = self._count, self._count + 1
         ended = self._ended
-        self._pool.submit(Work(function, payload, "id", lambda: wanted, lambda o: ended.put((number, o))))
+        self._pool.submit(Work(function, payload, "id", wanted, lambda o: ended.put((number, o))))
 
     def take(self, count: int) -> list[tuple[int, Outcome]]:
         return [self._ended.get(timeout=_LIMIT_S) for _ in range(count)]
@@ -97,9 +99,37 @@ def test_a_worker_killed_while_idle_costs_nothing(calls: Calls) -> None:
 
 
 def test_work_that_is_no_longer_wanted_is_dropped(calls: Calls) -> None:
-    calls.send("double", "1", wanted=False)
+    calls.send("double", "1", lambda: False)
     calls.send("double", "2")
     assert [(1, "4")] == calls.take(1)
+
+
+def test_the_worker_of_work_that_is_no_longer_wanted_ends_after_a_grace_and_another_takes_its_place(
+    tmp_path: Path,
+) -> None:
+    pool = WorkerPool(TINY, 1, "{}", grace_s=0.1)
+    try:
+        calls, cancelled = Calls(pool), threading.Event()
+        blocked = {"folder": str(tmp_path), "n": 1, "nap_s": 3600}
+        calls.send("mark", json.dumps(blocked), lambda: not cancelled.is_set())
+        calls.send("double", "2")
+        deadline = time.monotonic() + _LIMIT_S
+        while not (tmp_path / "1").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        cancelled.set()
+        ended = "the worker process that ran it was ended: nobody waited for its work any more"
+        assert [(0, Failure("NotWanted", ended)), (1, "4")] == calls.take(2)
+    finally:
+        pool.stop()
+
+
+def test_work_that_is_wanted_may_take_longer_than_the_grace(tmp_path: Path) -> None:
+    pool = WorkerPool(TINY, 1, "{}", grace_s=0.1)
+    try:
+        slow = {"folder": str(tmp_path), "n": 7, "nap_s": 2.5}
+        assert "7" == Calls(pool).one("mark", json.dumps(slow))
+    finally:
+        pool.stop()
 
 
 def test_stopping_ends_what_an_activity_has_started(tmp_path: Path) -> None:
