@@ -53,12 +53,14 @@ def write_original_edl(
     start_frame: the video's start timecode as a frame count; it shifts the source columns and
     the gaps. Record columns begin at 00:00:00:00. Both wrap at 24 h.
     audio: False leaves out the AA and NONE events.
-    gaps: spans that were not scored, written as comments under FCM:
+    gaps: spans that were not scored, written as comments under the first event, since readers take a
+    comment for a part of the event before it and may refuse one before all events:
     `* MATCHCUT GAP: <in> <out> <kind> <code> <models>`.
     title, clip_name: any text; see `edl_text`.
 
     Black lasts `nominal_base(rate)` frames, so it reads as one second at every rate (and is
-    1001 ms at 29.97). No clips give the TITLE and FCM lines alone.
+    1001 ms at 29.97). No clips give the TITLE and FCM lines alone; with gaps, one second of black as well,
+    which bears them.
 
     Raises ValueError for a span that is empty or begins before frame 0, and where drop-frame is
     not defined for the rate.
@@ -77,9 +79,10 @@ def write_original_edl(
         f"TITLE: {edl_text(title, MAX_TITLE_CHARS)}",
         f"FCM: {'DROP FRAME' if drop_frame else 'NON-DROP FRAME'}",
     ]
+    remarks = []
     for gap in gaps:
         reason = edl_text(f"{gap.kind} {gap.code} {' '.join(gap.models)}", MAX_CLIP_NAME_CHARS)
-        lines.append(f"* MATCHCUT GAP: {source_columns(gap.start_frame, gap.end_frame)} {reason}")
+        remarks.append(f"* MATCHCUT GAP: {source_columns(gap.start_frame, gap.end_frame)} {reason}")
 
     comment = f"* FROM CLIP NAME: {edl_text(clip_name, MAX_CLIP_NAME_CHARS)}"
     numbers = count(1)
@@ -95,6 +98,10 @@ def write_original_edl(
             lines += ["", f"{next(numbers):06d} AX {channels} C {clip}", comment]
             if channels == "NONE":
                 lines.append("AUD 3 4")
+    if remarks and not clips:
+        second = columns(0, black_frames)
+        lines += ["", f"{next(numbers):06d} BL V C {second} {second}"]
+    lines[4:4] = remarks  # right under the first event, which is black
     return "\n".join(lines) + "\n"
 
 

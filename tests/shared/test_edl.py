@@ -30,6 +30,10 @@ COUNTS = [
 ]
 CLIPS = [(0, 90), (1790, 1810), (17000, 40000)]
 START_FRAME = 1799
+GAPS = [
+    Gap(start_frame=250, end_frame=500, kind="video", models=("grass", "motion"), code="segment_failed"),
+    Gap(start_frame=1000, end_frame=1500, kind="audio", models=("crowd",), code="file_ends_early"),
+]
 ANY_TEXT = st.text(st.characters(exclude_categories=()), max_size=300)
 """Lone surrogates and control characters included."""
 
@@ -85,6 +89,17 @@ def test_drop_frame_a_start_timecode_no_audio_and_a_gap_give_the_golden_bytes() 
 
 def test_no_clips_give_a_list_with_its_head_alone() -> None:
     assert "TITLE: test_sequence_id\nFCM: NON-DROP FRAME\n" == write(clips=[])
+
+
+def test_gaps_without_clips_stand_under_a_second_of_black() -> None:
+    assert [
+        "TITLE: test_sequence_id",
+        "FCM: NON-DROP FRAME",
+        "",
+        "000001 BL V C 00:00:00:00 00:00:01:00 00:00:00:00 00:00:01:00",
+        "* MATCHCUT GAP: 00:00:10:00 00:00:20:00 video segment_failed grass motion",
+        "* MATCHCUT GAP: 00:00:40:00 00:01:00:00 audio file_ends_early crowd",
+    ] == write(clips=[], gaps=GAPS).splitlines()
 
 
 def test_without_audio_only_the_video_events_stay() -> None:
@@ -279,3 +294,62 @@ def test_the_cmx_adapter_of_opentimelineio_reads_the_dialect_as_it_is(
             (round(clip.source_range.start_time.value), round(clip.source_range.end_time_exclusive().value))
             for clip in track.find_clips()
         ]
+
+
+def otio_events(edl: str, rate: Fraction) -> list[list[tuple[int, int, int, int]]]:
+    """Of each track (source in, source out, record in, record out), in frames, by OpenTimelineIO."""
+    timeline = otio.adapters.read_from_string(edl, "cmx_3600", rate=float(rate))
+    tracks = []
+    for track in timeline.tracks:
+        offset = track.source_range.start_time.value if track.source_range else 0
+        tracks.append(
+            [
+                (
+                    round(clip.source_range.start_time.value),
+                    round(clip.source_range.end_time_exclusive().value),
+                    round(clip.range_in_parent().start_time.value - offset),
+                    round(clip.range_in_parent().end_time_exclusive().value - offset),
+                )
+                for clip in track.find_clips()
+            ]
+        )
+    return tracks
+
+
+def test_opentimelineio_reads_the_golden_lists() -> None:
+    three = otio_events((GOLDEN / "original_three_clips.edl").read_text("ascii"), Fraction(25))
+    clips = [(3150, 3350, 25, 225), (5375, 5525, 250, 400), (8375, 8525, 425, 575)]
+    black = [(0, 25, 0, 25), (0, 25, 225, 250), (0, 25, 400, 425)]
+    assert [sorted([*black, *clips], key=lambda event: event[2]), clips, clips, clips] == three
+    drop_frame = otio_events((GOLDEN / "original_drop_frame.edl").read_text("ascii"), NTSC_30)
+    assert [
+        [
+            (0, 30, 0, 30),
+            (107892 + 1799, 107892 + 1801, 30, 32),
+            (0, 30, 32, 62),
+            (107892 + 17982, 107892 + 19782, 62, 1862),
+        ]
+    ] == drop_frame
+
+
+@pytest.mark.parametrize(("rate", "drop_frame"), COUNTS)
+def test_gaps_change_nothing_of_what_opentimelineio_reads(rate: Fraction, drop_frame: bool) -> None:
+    head: dict[str, Any] = {"rate": rate, "drop_frame": drop_frame, "start_frame": START_FRAME}
+    with_gaps = write(**head, clips=CLIPS, gaps=GAPS)
+    assert otio_events(write(**head, clips=CLIPS), rate) == otio_events(with_gaps, rate)
+    assert 4 == len(otio_events(with_gaps, rate))
+    timeline = otio.adapters.read_from_string(with_gaps, "cmx_3600", rate=float(rate))
+    first = next(iter(timeline.tracks[0].find_clips()))
+    told = [line[2:] for line in with_gaps.splitlines() if line.startswith("* MATCHCUT GAP")]
+    assert told == list(first.metadata["cmx_3600"]["comments"])
+    second = nominal_base(rate)
+    assert [[(0, second, 0, second)]] == otio_events(write(**head, clips=[], gaps=GAPS), rate)
+    assert [] == otio_events(write(**head, clips=[]), rate)
+
+
+@pytest.mark.parametrize("clips", [CLIPS, []])
+def test_gaps_change_nothing_of_what_pycmx_reads(clips: list[tuple[int, int]]) -> None:
+    edit_list = pycmx.parse_cmx3600(io.StringIO(cmx_columns(write(clips=clips, gaps=GAPS))))
+    edits: list[Any] = [edit for event in edit_list.events for edit in event.edits]
+    assert (["BL", "AX", "AX", "AX"] * len(clips) or ["BL"]) == [edit.source for edit in edits]
+    assert [] == [s.content for s in edit_list.unrecognized_statements if "GAP" in s.content]

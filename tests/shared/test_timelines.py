@@ -90,7 +90,10 @@ def test_drop_frame_and_audio_come_from_the_video() -> None:
 def test_gaps_are_declared_in_the_list() -> None:
     gap = Gap(start_frame=250, end_frame=500, kind="audio", models=("crowd",), code="segment_failed")
     lines = write_timeline(result(gaps=(gap,)), "original-edl").decode().splitlines()
-    assert "* MATCHCUT GAP: 00:00:10:00 00:00:20:00 audio segment_failed crowd" == lines[2]
+    assert [
+        "000001 BL V C 00:00:00:00 00:00:01:00 00:00:00:00 00:00:01:00",
+        "* MATCHCUT GAP: 00:00:10:00 00:00:20:00 audio segment_failed crowd",
+    ] == lines[3:5]
 
 
 def test_json_reads_back_as_the_same_result() -> None:
