@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from shared.contracts import Audit, Event, LabelRule, LookedSpan, Profile
 from shared.signals import Values, point_count, signal_values
-from shared.spotting import DIGITS, find_runs, reach_s, spot
+from shared.spotting import DIGITS, find_stretches, reach_s, spot
 from shared.tracks import Grid, Track
 
 CONFIDENCE = 0.95
@@ -68,8 +68,8 @@ def propose(
         if added:
             bound = upper_bound(rule, swept, added, points)
             # An event lasts as long as its score stays at or above the release.
-            for run in find_runs(bound, rule.threshold, rule.release):
-                proposed[run.start : run.end] = True
+            for stretch in find_stretches(bound, rule.threshold, rule.release):
+                proposed[stretch.start : stretch.end] = True
             best = np.maximum(best, bound - rule.threshold)
     reach = _reach(profile, looks)
     frames = _Frames(profile.grid, rate, duration_frames, reach)
@@ -90,7 +90,7 @@ def propose(
             room = 0
     audit = _tiles(~seen, ceil(Fraction(cascade.audit_span_s) * rate))
     drawn = random.permutation(len(audit))[: cascade.audit_spans]
-    spans = [LookedSpan(start_frame=a, end_frame=b, why="proposed") for a, b in _runs(seen)]
+    spans = [LookedSpan(start_frame=a, end_frame=b, why="proposed") for a, b in _stretches(seen)]
     spans += [LookedSpan(start_frame=audit[i][0], end_frame=audit[i][1], why="audit") for i in sorted(drawn)]
     return Proposals(tuple(sorted(spans, key=lambda span: span.start_frame)), int(wanted.sum()))
 
@@ -198,11 +198,13 @@ class _Frames:
         return slice(max(0, start), min(self.duration, end))
 
 
-def _runs(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
+def _stretches(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:
     edges = np.flatnonzero(np.diff(np.concatenate([[False], chosen, [False]]).astype(np.int8)))
     return [(int(a), int(b)) for a, b in edges.reshape(-1, 2)]
 
 
 def _tiles(free: npt.NDArray[np.bool_], length: int) -> list[tuple[int, int]]:
     """Spans of `length` frames, one after the other, in what is free."""
-    return [(start, start + length) for a, b in _runs(free) for start in range(a, b - length + 1, length)]
+    return [
+        (start, start + length) for a, b in _stretches(free) for start in range(a, b - length + 1, length)
+    ]

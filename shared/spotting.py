@@ -33,7 +33,7 @@ class Fused(NamedTuple):
     """Share of the rule's positive weight that is present, 0 to 1."""
 
 
-class Told(NamedTuple):
+class Sampled(NamedTuple):
     """A signal on the grid, and where a cascade did not look: NaN in values."""
 
     signal: Signal
@@ -41,7 +41,7 @@ class Told(NamedTuple):
     unseen: npt.NDArray[np.bool_]
 
 
-class Run(NamedTuple):
+class Stretch(NamedTuple):
     """Points [start, end) at or above the release, and the first highest of them."""
 
     start: int
@@ -79,7 +79,7 @@ def spot(
             unseen = np.zeros(points, bool)
             if looked is not None and signal.model in looks:
                 unseen = _unseen(signal, track.grid, looked, profile.grid, rate, duration_frames, points)
-            signals.append(Told(signal, np.where(unseen, np.nan, values), unseen))
+            signals.append(Sampled(signal, np.where(unseen, np.nan, values), unseen))
     events = [
         event
         for rule in profile.rules
@@ -130,24 +130,24 @@ def _whole_shots(track: Track, cuts: Sequence[int], rate: Fraction) -> Track:
 
 def _spot_rule(
     rule: LabelRule,
-    signals: list[Told],
+    signals: list[Sampled],
     grid: Fraction,
     rate: Fraction,
     duration_frames: int,
     thresholds: Mapping[str, float],
 ) -> list[Event]:
-    told = [one for one in signals if rule.weights.get(one.signal.name)]
-    if not told or set(rule.needs) - {one.signal.name for one in told}:
+    weighed = [one for one in signals if rule.weights.get(one.signal.name)]
+    if not weighed or set(rule.needs) - {one.signal.name for one in weighed}:
         return []
-    heard = [(one.signal, one.values) for one in told]
+    heard = [(one.signal, one.values) for one in weighed]
     support = fuse(rule, heard).support
     worst = [
         (one.signal, np.where(one.unseen, float(rule.weights[one.signal.name] < 0), one.values))
-        for one in told
+        for one in weighed
     ]
     score = fuse(rule, worst).score
-    runs = find_runs(score, thresholds.get(rule.label, rule.threshold), rule.release)
-    peaks = np.array([run.peak for run in runs], np.int64)
+    stretches = find_stretches(score, thresholds.get(rule.label, rule.threshold), rule.release)
+    peaks = np.array([stretch.peak for stretch in stretches], np.int64)
     kept = suppress(peaks, score[peaks], _points(rule.min_gap_s, grid))
     longest = max(1, floor(Fraction(rule.max_span_s) * grid))
 
@@ -155,18 +155,18 @@ def _spot_rule(
         return floor(point * rate / grid)
 
     events = []
-    for run in (_limited(runs[index], longest) for index in kept):
-        anchor = frame(run.peak)
+    for stretch in (_limited(stretches[index], longest) for index in kept):
+        anchor = frame(stretch.peak)
         events.append(
             Event(
                 label=rule.label,
                 anchor_frame=anchor,
                 anchor_s=anchor / rate,
-                start_frame=frame(run.start),
+                start_frame=frame(stretch.start),
                 # A grid finer than the frames could end the span on the anchor's own frame.
-                end_frame=min(duration_frames, max(frame(run.end), anchor + 1)),
-                confidence=round(float(score[run.peak] * support[run.peak]), DIGITS),
-                evidence=_evidence(rule, heard, run.peak),
+                end_frame=min(duration_frames, max(frame(stretch.end), anchor + 1)),
+                confidence=round(float(score[stretch.peak] * support[stretch.peak]), DIGITS),
+                evidence=_evidence(rule, heard, stretch.peak),
             )
         )
     return events
@@ -204,15 +204,15 @@ def fuse(rule: LabelRule, signals: Iterable[tuple[Signal, Values]]) -> Fused:
     )
 
 
-def find_runs(score: Values, threshold: float, release: float) -> list[Run]:
-    """Maximal runs at or above the release that reach the threshold: hysteresis with two
-    thresholds, as in Canny, IEEE Trans. PAMI 8 (1986) 679-698. NaN ends a run. A threshold
+def find_stretches(score: Values, threshold: float, release: float) -> list[Stretch]:
+    """Maximal stretches at or above the release that reach the threshold: hysteresis with two
+    thresholds, as in Canny, IEEE Trans. PAMI 8 (1986) 679-698. NaN ends a stretch. A threshold
     below the release lowers the release with it.
     """
     above = np.concatenate([[False], score >= min(release, threshold), [False]])
     edges = np.flatnonzero(above[1:] != above[:-1]).reshape(-1, 2)
-    runs = (Run(int(a), int(a + np.argmax(score[a:b])), int(b)) for a, b in edges)
-    return [run for run in runs if score[run.peak] >= threshold]
+    stretches = (Stretch(int(a), int(a + np.argmax(score[a:b])), int(b)) for a, b in edges)
+    return [stretch for stretch in stretches if score[stretch.peak] >= threshold]
 
 
 def suppress(places: Indices, scores: Values, distance: int) -> list[int]:
@@ -231,12 +231,12 @@ def suppress(places: Indices, scores: Values, distance: int) -> list[int]:
     return sorted(kept)
 
 
-def _limited(run: Run, longest: int) -> Run:
-    """The run cut to `longest` points, as nearly centred on its peak as the run allows."""
-    if run.end - run.start <= longest:
-        return run
-    start = min(max(run.start, run.peak - longest // 2), run.end - longest)
-    return Run(start, run.peak, start + longest)
+def _limited(stretch: Stretch, longest: int) -> Stretch:
+    """The stretch cut to `longest` points, as nearly centred on its peak as the stretch allows."""
+    if stretch.end - stretch.start <= longest:
+        return stretch
+    start = min(max(stretch.start, stretch.peak - longest // 2), stretch.end - longest)
+    return Stretch(start, stretch.peak, start + longest)
 
 
 def _evidence(rule: LabelRule, signals: Iterable[tuple[Signal, Values]], point: int) -> tuple[Evidence, ...]:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.contracts import Event, Profile
 from shared.errors import ModelRefused
-from shared.spotting import find_runs, fuse, local_maxima, shot_changes, spot, suppress
+from shared.spotting import find_stretches, fuse, local_maxima, shot_changes, spot, suppress
 from shared.tracks import Grid, Track, stitch
 from tests.shared.scores import (
     NAN,
@@ -98,20 +98,20 @@ def test_a_video_without_sound_is_scored_by_the_rest_at_a_lower_support() -> Non
     np.testing.assert_array_equal([0.25, 0.25], support)
 
 
-# ---------------------------------------------------------------- runs and suppression
+# ---------------------------------------------------------------- stretches and suppression
 
 
-def test_a_run_lasts_from_release_to_release_around_a_peak() -> None:
+def test_a_stretch_lasts_from_release_to_release_around_a_peak() -> None:
     score = np.array([0.2, 0.3, 0.6, 0.9, 0.9, 0.25, 0.2, 0.4, 0.4, 0.1, 0.5])
-    assert [(1, 3, 6), (10, 10, 11)] == find_runs(score, 0.5, 0.25)
+    assert [(1, 3, 6), (10, 10, 11)] == find_stretches(score, 0.5, 0.25)
 
 
-def test_nan_ends_a_run() -> None:
-    assert [(0, 0, 1), (2, 2, 3)] == find_runs(np.array([0.9, NAN, 0.8]), 0.5, 0.25)
+def test_nan_ends_a_stretch() -> None:
+    assert [(0, 0, 1), (2, 2, 3)] == find_stretches(np.array([0.9, NAN, 0.8]), 0.5, 0.25)
 
 
 def test_a_threshold_below_the_release_lowers_it() -> None:
-    assert [(1, 2, 3)] == find_runs(np.array([0.0, 0.1, 0.2, 0.0]), 0.1, 0.25)
+    assert [(1, 2, 3)] == find_stretches(np.array([0.0, 0.1, 0.2, 0.0]), 0.1, 0.25)
 
 
 def test_of_two_near_places_the_lower_goes_and_of_equals_the_later() -> None:
@@ -141,7 +141,7 @@ def test_suppression_keeps_distance_and_drops_only_what_something_higher_is_near
 # ---------------------------------------------------------------- events
 
 
-def test_an_event_spans_its_run_and_is_anchored_at_the_first_maximum() -> None:
+def test_an_event_spans_its_stretch_and_is_anchored_at_the_first_maximum() -> None:
     (event,) = spot_scores(0, 0.3, 0.9, 0.9, 0.3, 0)
     assert [(25, 50, 125)] == spans((event,))
     assert ("highlight", Fraction(2), 0.9) == (event.label, event.anchor_s, event.confidence)
@@ -167,7 +167,7 @@ def test_a_grid_finer_than_the_frames_still_gives_a_frame_to_every_event() -> No
     assert [(1, 1, 2)] == spans(events)
 
 
-def test_a_long_run_is_limited_around_its_peak() -> None:
+def test_a_long_stretch_is_limited_around_its_peak() -> None:
     profile = make_profile(make_rule(max_span_s=Decimal(3)))
     plateau = [0.4, 0.4, 0.4, 0.4, 0.9, 0.4, 0.4]
     assert [(75, 100, 150)] == spans(spot_scores(*plateau, profile=profile))
