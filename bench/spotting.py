@@ -15,6 +15,7 @@ from pathlib import Path
 from bench.figures import Figure, write
 from samples.evaluate import Score, score_anchors, score_edits
 from samples.match import write_match
+from shared.contracts import Timeline
 from shared.edits import make_edits
 from shared.media import probe
 from shared.pictures import Pictures
@@ -31,8 +32,8 @@ SECONDS = 300
 PROFILE = load_profile(ROOT / "models", "soccer")
 
 
-def tracks_of(path: Path) -> tuple[dict[str, Track], Fraction, int]:
-    """(tracks by model, rate, frames) of a local file, scored in one piece."""
+def tracks_of(path: Path) -> tuple[dict[str, Track], Timeline]:
+    """(tracks by model, timeline) of a local file, scored in one piece."""
     data = path.read_bytes()
 
     def reader() -> RangeReader:
@@ -63,7 +64,7 @@ def tracks_of(path: Path) -> tuple[dict[str, Track], Fraction, int]:
             embedding = pictures[source].embedding
             assert embedding is not None  # models check sees to that
             tracks[model.manifest.name] = score_head(model, embedding)
-    return tracks, info.rate, last + 1
+    return tracks, Timeline(info.rate, last + 1)
 
 
 def total(scores: Iterable[Score]) -> Score:
@@ -79,16 +80,16 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "match.mp4"
             truth = write_match(path, seconds=SECONDS, seed=seed, width=320, height=180, rate=Fraction(25))
-            tracks, rate, frames = tracks_of(path)
-        events = spot(PROFILE, tracks, rate, frames, {})
-        cut = make_edits(events, PROFILE.cut, rate, frames)
+            tracks, timeline = tracks_of(path)
+        events = spot(PROFILE, tracks, timeline, {})
+        cut = make_edits(events, PROFILE.cut, timeline)
         edits.append(
             score_edits(
                 [(edit.source_in_frame, edit.source_out_frame) for edit in cut],
                 [event.anchor_frame for event in truth.events],
             )
         )
-        found = shot_changes(PROFILE.shots, tracks, rate, frames)
+        found = shot_changes(PROFILE.shots, tracks, timeline)
         changes.append(score_anchors(found, [(t.start_frame, t.end_frame) for t in truth.transitions], 1))
         print(f"seed {seed}: edits {edits[-1]}, changes {changes[-1]}")
     figures = []

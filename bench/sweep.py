@@ -29,6 +29,7 @@ from bench.figures import Figure, write
 from bench.floors import axes, prepared
 from bench.job import Service, key_frames
 from bench.match import of_length
+from shared.contracts import Timeline
 from shared.inference import OnnxModel, find_models, load_model
 from shared.plan import segments
 from shared.profiles import load_profile
@@ -164,7 +165,7 @@ def halo_share(video: Path, segment_s: int, profile: str) -> float:
     models = [load_model(MODELS / name) for name in asked]
     pictures = [model for model in models if model.manifest.kind not in ("audio", "head")]
     decoded = 0
-    for start, end in segments(frames, rate, segment_s, keys):
+    for start, end in segments(Timeline(rate, frames), segment_s, keys):
         scorers = [PictureScorer(model, rate, start, end) for model in pictures]
         first = min([start, *(scorer.first_needed for scorer in scorers)])
         ends = [scorer.end_needed for scorer in scorers]

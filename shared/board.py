@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
-from fractions import Fraction
 from itertools import groupby
-from math import floor
 
 import numpy as np
 
-from shared.contracts import BoardResult, TextSpan
+from shared.contracts import BoardResult, TextSpan, Timeline
 from shared.tracks import Scores, Track
 
 LABELS = ("home", "away", "clock_s", "goals")
@@ -70,18 +68,18 @@ def _rising(pairs: Sequence[tuple[int, int]]) -> list[int]:
 # ---------------------------------------------------------------- score -> text
 
 
-def board_of(tracks: Mapping[str, Track], rate: Fraction, duration_frames: int) -> BoardResult | None:
+def board_of(tracks: Mapping[str, Track], timeline: Timeline) -> BoardResult | None:
     """Score and clock of the first settled track of boards, by name, as text; None without one.
 
-    A sample tells of the timeline from its own frame, floor(sample * rate / the model's rate), to the
-    next one's.
+    A sample tells of the timeline from its own frame, floor(sample * the timeline's rate / the model's),
+    to the next one's.
     """
     boards = [track for _, track in sorted(tracks.items()) if track.labels == LABELS]
     if not boards:
         return None
     track = boards[0]
     edges = [
-        min(duration_frames, floor(track.grid.anchor_s(window) * rate))
+        timeline.clip(timeline.frame_at(track.grid.anchor_s(window)))
         for window in range(track.first, track.end + 1)
     ]
     goals, clocks = track.scores[:, :2].tolist(), track.scores[:, 2].tolist()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator, Mapping, Sequence
-from fractions import Fraction
 from hashlib import sha256
 from pathlib import PurePosixPath
 from typing import Literal
@@ -29,6 +28,7 @@ from shared.contracts import (
     State,
     StoredRequest,
     Tariff,
+    Timeline,
     Timing,
     Unit,
     UnitSummary,
@@ -107,26 +107,27 @@ def _result(
     summaries: Mapping[int, UnitSummary],
     failed: Mapping[int, str],
 ) -> Result:
-    request, info, rate = stored.request, plan.video, plan.video.rate
+    request, info = stored.request, plan.video
     facts = [summaries[u.index].facts for u in units if u.kind != "audio" and u.index in summaries]
     if not facts:
         why = ", ".join(sorted(set(failed.values())))
         raise SegmentFailed(f"No segment of the picture could be scored: {why}.")
-    duration = max((f.last_frame for f in facts if f.last_frame is not None), default=-1) + 1
+    frames = max((f.last_frame for f in facts if f.last_frame is not None), default=-1) + 1
     if not look.cascade and any(u.kind == "video" and u.index in failed for u in units):
-        duration = max(duration, info.planned_frames)  # what was not decoded still counts
+        frames = max(frames, info.planned_frames)  # what was not decoded still counts
+    timeline = Timeline(info.rate, frames)
     tracks = load_tracks(store, summaries.values())
     profile = load_choice(store, plan.job).profile
     looked = look.spans if look.cascade else None
-    events = spot(profile, tracks, rate, duration, request.cut.thresholds, looked, look.models)
+    events = spot(profile, tracks, timeline, request.cut.thresholds, looked, look.models)
     audit = None
     if look.cascade:
         looks = {name: tracks[name].grid for name in look.models if name in tracks}
         thresholds = request.cut.thresholds
-        audit = audit_of(events, profile, looks, tracks, rate, duration, thresholds, look.spans, look.seed)
+        audit = audit_of(events, profile, looks, tracks, timeline, thresholds, look.spans, look.seed)
     silent = [rule.label for rule in profile.rules if not rule.edit]
-    gaps = _gaps(plan, units, summaries, failed, duration)
-    start_frame, drop_frame = start_of_timeline(rate, info.start_timecode)
+    gaps = _gaps(plan, units, summaries, failed, timeline.frames)
+    start_frame, drop_frame = start_of_timeline(timeline.rate, info.start_timecode)
     width, height = info.display_size
     name = request.name or video_name(request.video)
     return Result(
@@ -140,11 +141,11 @@ def _result(
             length_bytes=info.length_bytes,
             container=info.container,
             codec=info.codec,
-            rate=rate,
+            rate=timeline.rate,
             frames_decoded=sum(f.frames for f in facts),
-            duration_frames=duration,
-            duration_s=Fraction(duration) / rate,
-            start_timecode=frame_to_timecode(start_frame, rate, drop_frame),
+            duration_frames=timeline.frames,
+            duration_s=timeline.duration_s,
+            start_timecode=frame_to_timecode(start_frame, timeline.rate, drop_frame),
             drop_frame=drop_frame,
             display_width=width,
             display_height=height,
@@ -156,9 +157,9 @@ def _result(
         models=plan.models,
         drift=_drift(Catalogue.of(settings), plan, look, tracks),
         events=events,
-        edits=make_edits(events, cut_settings(profile.cut, request.cut), rate, duration, silent),
-        shot_changes=shot_changes(profile.shots, tracks, rate, duration),
-        board=board_of(tracks, rate, duration),
+        edits=make_edits(events, cut_settings(profile.cut, request.cut), timeline, silent),
+        shot_changes=shot_changes(profile.shots, tracks, timeline),
+        board=board_of(tracks, timeline),
         cascade=_cascade(look, audit) if audit else None,
         gaps=gaps,
         lineage=Lineage(

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 from math import floor
 
-from shared.contracts import CutDefaults, CutOptions, Edit, Event
+from shared.contracts import CutDefaults, CutOptions, Edit, Event, Timeline
 
 
 def cut_settings(profile: CutDefaults, request: CutOptions) -> CutDefaults:
@@ -24,11 +24,10 @@ def seconds_to_frames(seconds: Decimal, rate: Fraction) -> int:
 def make_edits(
     events: Sequence[Event],
     cut: CutDefaults,
-    rate: Fraction,
-    duration_frames: int,
+    timeline: Timeline,
     silent: Collection[str] = (),
 ) -> tuple[Edit, ...]:
-    """Numbered edits, in order of the source, half-open, inside [0, duration_frames).
+    """Numbered edits, in order of the source, half-open, inside the timeline.
 
     An event wants [start_frame - pre_roll, end_frame + post_roll), clamped to the source. Wants
     that overlap, or lie no further apart than merge_gap, become one edit: so any two edits are
@@ -36,10 +35,11 @@ def make_edits(
     `events` need not be in order, but each must lie inside the source (spot sees to that).
     """
     before, after, gap = (
-        seconds_to_frames(seconds, rate) for seconds in (cut.pre_roll_s, cut.post_roll_s, cut.merge_gap_s)
+        seconds_to_frames(seconds, timeline.rate)
+        for seconds in (cut.pre_roll_s, cut.post_roll_s, cut.merge_gap_s)
     )
     wants = sorted(
-        (max(0, event.start_frame - before), min(duration_frames, event.end_frame + after), index)
+        (timeline.clip(event.start_frame - before), timeline.clip(event.end_frame + after), index)
         for index, event in enumerate(events)
         if event.label not in silent
     )

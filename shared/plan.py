@@ -4,27 +4,26 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from fractions import Fraction
+
+from shared.contracts import Timeline
 
 Span = tuple[int, int | None]
 
 
-def segments(
-    planned_frames: int, rate: Fraction, segment_s: int, key_frames: Sequence[int] = ()
-) -> tuple[Span, ...]:
-    """Half-open spans of timeline frames that cover the video once, each about segment_s long.
+def segments(timeline: Timeline, segment_s: int, key_frames: Sequence[int] = ()) -> tuple[Span, ...]:
+    """Half-open spans of frames that cover the timeline once, each about segment_s long.
 
     Edges sit on key frames where one is nearer than half a segment, since decoding starts
     there anyway; scores do not depend on where edges lie. The last span is open: it runs to
     wherever decoding ends, so a container that understates its length loses nothing. A rest
     shorter than half a segment joins the one before.
     """
-    length = max(1, round(segment_s * rate))
-    count = max(1, (planned_frames + length // 2) // length)
+    length = max(1, round(segment_s * timeline.rate))
+    count = max(1, (timeline.frames + length // 2) // length)
     edges = [0]
     for index in range(1, count):
         edge = _nearest(key_frames, index * length, within=(length - 1) // 2)
-        if edges[-1] < edge < planned_frames:
+        if edges[-1] < edge < timeline.frames:
             edges.append(edge)
     return tuple(zip(edges, [*edges[1:], None], strict=True))
 

@@ -11,12 +11,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, comb, floor
+from math import ceil, comb
 
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import Audit, Event, LabelRule, LookedSpan, Profile
+from shared.contracts import Audit, Event, LabelRule, LookedSpan, Profile, Timeline
 from shared.signals import Values, point_count, signal_values
 from shared.spotting import DIGITS, find_stretches, reach_s, spot
 from shared.tracks import Grid, Track
@@ -39,8 +39,7 @@ def propose(
     profile: Profile,
     looks: Mapping[str, Grid],
     tracks: Mapping[str, Track],
-    rate: Fraction,
-    duration_frames: int,
+    timeline: Timeline,
     seed: int,
 ) -> Proposals:
     """The spans to look at, and the audit's, of a profile with a cascade.
@@ -55,7 +54,7 @@ def propose(
     cascade = profile.cascade
     if cascade is None:
         return NOTHING
-    points = point_count(duration_frames, rate, profile.grid)
+    points = point_count(timeline, profile.grid)
     swept = {
         signal.name: signal_values(signal, tracks[signal.model], profile.grid, points)
         for signal in profile.signals
@@ -72,12 +71,12 @@ def propose(
                 proposed[stretch.start : stretch.end] = True
             best = np.maximum(best, bound - rule.threshold)
     reach = _reach(profile, looks)
-    frames = _Frames(profile.grid, rate, duration_frames, reach)
+    frames = _Frames(profile.grid, timeline, reach)
     # The one stream of numpy's that no release may change: the same video gives the same spans.
     random = np.random.RandomState(list(divmod(seed, 2**32)))
     order = np.lexsort((random.permutation(points), -best))
-    most, least = Fraction(cascade.most_share) * duration_frames, Fraction(cascade.least_s) * rate
-    wanted, seen = np.zeros(duration_frames, bool), np.zeros(duration_frames, bool)
+    most, least = Fraction(cascade.most_share) * timeline.frames, Fraction(cascade.least_s) * timeline.rate
+    wanted, seen = np.zeros(timeline.frames, bool), np.zeros(timeline.frames, bool)
     room = ceil(max(most, least))
     for point in order[proposed[order]]:
         span = frames.around(int(point))
@@ -88,7 +87,7 @@ def propose(
             room -= new
         else:
             room = 0
-    audit = _tiles(~seen, ceil(Fraction(cascade.audit_span_s) * rate))
+    audit = _tiles(~seen, ceil(Fraction(cascade.audit_span_s) * timeline.rate))
     drawn = random.permutation(len(audit))[: cascade.audit_spans]
     spans = [LookedSpan(start_frame=a, end_frame=b, why="proposed") for a, b in _stretches(seen)]
     spans += [LookedSpan(start_frame=audit[i][0], end_frame=audit[i][1], why="audit") for i in sorted(drawn)]
@@ -120,8 +119,7 @@ def audit_of(
     profile: Profile,
     looks: Mapping[str, Grid],
     tracks: Mapping[str, Track],
-    rate: Fraction,
-    duration_frames: int,
+    timeline: Timeline,
     thresholds: Mapping[str, float],
     spans: Sequence[LookedSpan],
     seed: int,
@@ -134,14 +132,14 @@ def audit_of(
     """
     audited = [span for span in spans if span.why == "audit"]
     proposed = [span for span in spans if span.why != "audit"]
-    without = spot(profile, tracks, rate, duration_frames, thresholds, proposed, tuple(looks))
+    without = spot(profile, tracks, timeline, thresholds, proposed, tuple(looks))
     known = {(event.label, event.anchor_frame) for event in without}
     new = [event.anchor_frame for event in events if (event.label, event.anchor_frame) not in known]
     hits = sum(any(span.start_frame <= frame < span.end_frame for frame in new) for span in audited)
     low, high = clopper_pearson(hits, len(audited))
     span_s = Fraction(profile.cascade.audit_span_s) if profile.cascade else Fraction(0)
-    judged = max(Fraction(1), (span_s - 2 * _reach(profile, looks)) * rate)
-    unseen = duration_frames - sum(span.frames for span in spans)
+    judged = max(Fraction(1), (span_s - 2 * _reach(profile, looks)) * timeline.rate)
+    unseen = timeline.frames - sum(span.frames for span in spans)
     rest = float(max(0, unseen) / judged)
     return Audit(
         seed=seed,
@@ -187,15 +185,14 @@ def _solve(below: Callable[[float], bool]) -> float:
 @dataclass(frozen=True)
 class _Frames:
     grid: Fraction
-    rate: Fraction
-    duration: int
+    timeline: Timeline
     reach: Fraction
 
     def around(self, point: int) -> slice:
         """The frames that the signals at a point need."""
-        start = floor((point / self.grid - self.reach) * self.rate)
-        end = ceil((point / self.grid + self.reach) * self.rate) + 1
-        return slice(max(0, start), min(self.duration, end))
+        start = self.timeline.frame_at(point / self.grid - self.reach)
+        end = ceil((point / self.grid + self.reach) * self.timeline.rate) + 1
+        return slice(self.timeline.clip(start), self.timeline.clip(end))
 
 
 def _stretches(chosen: npt.NDArray[np.bool_]) -> list[tuple[int, int]]:

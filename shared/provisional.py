@@ -51,5 +51,4 @@ def _spotted(store: BlobStore, run: str, units: tuple[int, ...]) -> tuple[Event,
         first = len(plan.units)
         looked = [look.spans[unit - first] for unit in units if unit >= first] if look else []
     thresholds = load_request(store, run).request.cut.thresholds
-    info = plan.video
-    return spot(choice.profile, tracks, info.rate, info.planned_frames, thresholds, looked, looks)
+    return spot(choice.profile, tracks, plan.video.planned, thresholds, looked, looks)

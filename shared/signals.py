@@ -13,7 +13,7 @@ from math import ceil, floor, lcm
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import Signal
+from shared.contracts import Signal, Timeline
 from shared.errors import ModelRefused
 from shared.tracks import Grid, Track
 
@@ -29,9 +29,9 @@ _BLOCK = 4096
 """Rows of windows sorted at a time: bounds memory at any length, changes no value."""
 
 
-def point_count(duration_frames: int, rate: Fraction, grid: Fraction) -> int:
-    """Points k = 0, 1, ... with k / grid before the end of duration_frames at rate."""
-    return ceil(duration_frames * grid / rate)
+def point_count(timeline: Timeline, grid: Fraction) -> int:
+    """Points k = 0, 1, ... with k / grid before the timeline's end."""
+    return ceil(timeline.duration_s * grid)
 
 
 def signal_values(signal: Signal, track: Track, grid: Fraction, points: int) -> Values:

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, ShotRule, Signal
+from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, ShotRule, Signal, Timeline
 from shared.signals import Indices, Values, cell_s, column_of, point_count, signal_values
 from shared.tracks import Grid, Track
 
@@ -52,38 +52,37 @@ class Stretch(NamedTuple):
 def spot(
     profile: Profile,
     tracks: Mapping[str, Track],
-    rate: Fraction,
-    duration_frames: int,
+    timeline: Timeline,
     thresholds: Mapping[str, float],
     looked: Sequence[LookedSpan] | None = None,
     looks: Collection[str] = (),
 ) -> tuple[Event, ...]:
     """The events of every rule, ordered by anchor, then label.
 
-    tracks: by model name; a model that is not there drops out. rate: frames per second.
+    tracks: by model name; a model that is not there drops out.
     thresholds: by label, instead of the rule's own. looked: where the models `looks` of a cascade saw the
     picture, None for an exhaustive job. Where they did not see all that a signal needs, a rule counts
     what they might have said against itself, so that an event stands there only if the others decide it.
     Every event has
-    0 <= start_frame <= anchor_frame < end_frame <= duration_frames.
+    0 <= start_frame <= anchor_frame < end_frame <= timeline.frames.
     Raises ModelRefused where a track lacks the label that a signal reads.
     """
-    points = point_count(duration_frames, rate, profile.grid)
-    cuts = _changing(profile.shots, tracks, rate)
+    points = point_count(timeline, profile.grid)
+    cuts = _changing(profile.shots, tracks, timeline)
     signals = []
     for signal in profile.signals:
         if signal.model in tracks:
             track = tracks[signal.model]
-            whole = _whole_shots(track, cuts, rate) if signal.whole_shots else track
+            whole = _whole_shots(track, cuts, timeline) if signal.whole_shots else track
             values = signal_values(signal, whole, profile.grid, points)
             unseen = np.zeros(points, bool)
             if looked is not None and signal.model in looks:
-                unseen = _unseen(signal, track.grid, looked, profile.grid, rate, duration_frames, points)
+                unseen = _unseen(signal, track.grid, looked, profile.grid, timeline)
             signals.append(Sampled(signal, np.where(unseen, np.nan, values), unseen))
     events = [
         event
         for rule in profile.rules
-        for event in _spot_rule(rule, signals, profile.grid, rate, duration_frames, thresholds)
+        for event in _spot_rule(rule, signals, profile.grid, timeline, thresholds)
     ]
     return tuple(sorted(events, key=lambda event: (event.anchor_frame, event.label)))
 
@@ -99,28 +98,25 @@ def _unseen(
     grid: Grid,
     looked: Sequence[LookedSpan],
     points_per_s: Fraction,
-    rate: Fraction,
-    duration_frames: int,
-    points: int,
+    timeline: Timeline,
 ) -> npt.NDArray[np.bool_]:
     """Points of which no looked span holds all that the signal needs."""
-    reach = reach_s(signal, grid, points_per_s)
+    reach, points = reach_s(signal, grid, points_per_s), point_count(timeline, points_per_s)
     unseen = np.ones(points, bool)
     for span in looked:
-        start = 0 if span.start_frame == 0 else ceil((span.start_frame / rate + reach) * points_per_s)
-        end = points
-        if span.end_frame < duration_frames:
-            end = floor((span.end_frame / rate - reach) * points_per_s) + 1
+        first_s, last_s = timeline.time_s(span.start_frame) + reach, timeline.time_s(span.end_frame) - reach
+        start = 0 if span.start_frame == 0 else ceil(first_s * points_per_s)
+        end = points if span.end_frame >= timeline.frames else floor(last_s * points_per_s) + 1
         unseen[start : max(start, end)] = False
     return unseen
 
 
-def _whole_shots(track: Track, cuts: Sequence[int], rate: Fraction) -> Track:
+def _whole_shots(track: Track, cuts: Sequence[int], timeline: Timeline) -> Track:
     """The track without the windows that hold a shot change: neither shot is seen whole in them."""
     grid, scores = track.grid, track.scores.copy()
     for cut in cuts:
         # Samples before and at the cut: j * stride < cut * r / R <= j * stride + window - 1.
-        at = cut * grid.rate / rate
+        at = timeline.time_s(cut) * grid.rate
         first = max(ceil((at - grid.window + 1) / grid.stride), track.first)
         end = min(ceil(at / grid.stride), track.end)
         if first < end:
@@ -132,8 +128,7 @@ def _spot_rule(
     rule: LabelRule,
     signals: list[Sampled],
     grid: Fraction,
-    rate: Fraction,
-    duration_frames: int,
+    timeline: Timeline,
     thresholds: Mapping[str, float],
 ) -> list[Event]:
     weighed = [one for one in signals if rule.weights.get(one.signal.name)]
@@ -152,7 +147,7 @@ def _spot_rule(
     longest = max(1, floor(Fraction(rule.max_span_s) * grid))
 
     def frame(point: int) -> int:
-        return floor(point * rate / grid)
+        return timeline.frame_at(point / grid)
 
     events = []
     for stretch in (_limited(stretches[index], longest) for index in kept):
@@ -161,10 +156,10 @@ def _spot_rule(
             Event(
                 label=rule.label,
                 anchor_frame=anchor,
-                anchor_s=anchor / rate,
+                anchor_s=timeline.time_s(anchor),
                 start_frame=frame(stretch.start),
                 # A grid finer than the frames could end the span on the anchor's own frame.
-                end_frame=min(duration_frames, max(frame(stretch.end), anchor + 1)),
+                end_frame=timeline.clip(max(frame(stretch.end), anchor + 1)),
                 confidence=round(float(score[stretch.peak] * support[stretch.peak]), DIGITS),
                 evidence=_evidence(rule, heard, stretch.peak),
             )
@@ -259,15 +254,13 @@ def _points(seconds: Decimal, per_second: Fraction) -> int:
     return ceil(Fraction(seconds) * per_second)
 
 
-def shot_changes(
-    rule: ShotRule | None, tracks: Mapping[str, Track], rate: Fraction, duration_frames: int
-) -> tuple[int, ...]:
+def shot_changes(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> tuple[int, ...]:
     """Timeline frames that begin a new shot, ascending.
 
     A change is a local maximum of the pair model at or above the threshold (of a plateau the
     first window), thinned by min_gap_s, the highest first; beside what was not scored none is known to be
     a maximum. Its frame is the one on the screen at the
-    anchor sample: floor(sample * rate / the model's rate). None where the model did not run.
+    anchor sample: floor(sample * the timeline's rate / the model's). None where the model did not run.
     Raises ModelRefused where the track lacks the rule's label.
     """
     if rule is None or rule.model not in tracks:
@@ -278,23 +271,23 @@ def shot_changes(
     maxima = maxima[scores[maxima] >= rule.threshold]
     hops_per_second = track.grid.rate / track.grid.stride
     kept = suppress(maxima, scores[maxima], _points(rule.min_gap_s, hops_per_second))
-    frames = {_frame(track, int(maxima[index]), rate) for index in kept}
-    return tuple(sorted(frame for frame in frames if frame < duration_frames))
+    frames = {_frame(track, int(maxima[index]), timeline) for index in kept}
+    return tuple(sorted(frame for frame in frames if frame < timeline.frames))
 
 
-def _changing(rule: ShotRule | None, tracks: Mapping[str, Track], rate: Fraction) -> list[int]:
+def _changing(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> list[int]:
     """Timeline frames of every window at or above the threshold, ascending: unlike the maxima among
     them, these do not depend on what lies beyond a looked span."""
     if rule is None or rule.model not in tracks:
         return []
     track = tracks[rule.model]
     scores = track.scores[:, column_of(track, rule.label, "shots")]
-    return [_frame(track, int(window), rate) for window in np.flatnonzero(scores >= rule.threshold)]
+    return [_frame(track, int(window), timeline) for window in np.flatnonzero(scores >= rule.threshold)]
 
 
-def _frame(track: Track, row: int, rate: Fraction) -> int:
+def _frame(track: Track, row: int, timeline: Timeline) -> int:
     """The timeline frame on the screen at the anchor of a row's window."""
-    return floor(track.grid.anchor_s(track.first + row) * rate)
+    return timeline.frame_at(track.grid.anchor_s(track.first + row))
 
 
 def local_maxima(values: Values) -> Indices:

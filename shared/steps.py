@@ -30,6 +30,7 @@ from shared.contracts import (
     StageTiming,
     State,
     StoredRequest,
+    Timeline,
     Unit,
     UnitSummary,
     VideoInfo,
@@ -227,7 +228,7 @@ def _exhaustive(
     if info.numbering == "pts":
         least_s = ceil(info.planned_frames / info.rate / (names.MAX_UNITS - 1))
         length_s = max(request.segment_s or settings.segment_s, least_s)
-        spans = segments(info.planned_frames, info.rate, length_s, key_frames)
+        spans = segments(info.planned, length_s, key_frames)
     kinds += [("video", start, end, choice.of(sound=False)) for start, end in spans]
     return [
         Unit(index=index, kind=kind, start_frame=start, end_frame=end, models=models)
@@ -261,8 +262,7 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
             choice.profile,
             {name: grid_of(choice.root(name), info.rate) for name in looks},
             load_tracks(store, [summary]),
-            info.rate,
-            0 if summary.facts.last_frame is None else summary.facts.last_frame + 1,
+            Timeline(info.rate, 0 if summary.facts.last_frame is None else summary.facts.last_frame + 1),
             seed,
         )
         units += [

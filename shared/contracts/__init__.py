@@ -66,6 +66,7 @@ from shared.contracts.result import (
     Timing,
     VideoResult,
 )
+from shared.contracts.timeline import Timeline
 
 __all__ = [
     "Audit",
@@ -134,6 +135,7 @@ __all__ = [
     "StoredRequest",
     "Tariff",
     "TextSpan",
+    "Timeline",
     "Timing",
     "Unit",
     "UnitSummary",

@@ -7,6 +7,7 @@ from typing import Literal
 from shared.contracts.base import Contract, Name, Rate, Version
 from shared.contracts.model import ModelManifest, ModelRef, Profile, Run
 from shared.contracts.result import LookedSpan, SoundFault, StageTiming
+from shared.contracts.timeline import Timeline
 
 
 class VideoInfo(Contract):
@@ -47,6 +48,11 @@ class VideoInfo(Contract):
     audio_fault: SoundFault | None = None
     etag: str
     length_bytes: int
+
+    @property
+    def planned(self) -> Timeline:
+        """The timeline as the container declares it."""
+        return Timeline(self.rate, self.planned_frames)
 
     @property
     def display_size(self) -> tuple[int, int]:

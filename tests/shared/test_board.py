@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.board import LABELS, board_of, settled, steady
-from shared.contracts import BoardResult, TextSpan
+from shared.contracts import BoardResult, TextSpan, Timeline
 from shared.tracks import Grid, Scores, Track
 from tests.shared.scores import NTSC, PAL, make_track
 
@@ -84,7 +84,7 @@ def boards(*readings: tuple[int, int] | None) -> Track:
 def test_only_tracks_of_boards_are_settled_and_told() -> None:
     other = make_track([3, 1])
     assert other is settled(other)
-    assert None is board_of({"other": other}, PAL, 50)
+    assert None is board_of({"other": other}, Timeline(PAL, 50))
     read = boards((0, 0), (0, 0), (8, 0), (0, 0))
     assert [(0, 0)] * 4 == scores_of(settled(read).scores)
     assert settled(settled(read)).scores.tobytes() == settled(read).scores.tobytes()
@@ -93,7 +93,7 @@ def test_only_tracks_of_boards_are_settled_and_told() -> None:
 def test_score_and_clock_are_text_from_sample_to_sample() -> None:
     read = boards(None, (0, 0), (0, 0), (1, 0), (1, 0))
     read.scores[:, 2] = [np.nan, 59, 59, 3605, np.nan]
-    told = board_of({"scoreboard": settled(read)}, PAL, 600)
+    told = board_of({"scoreboard": settled(read)}, Timeline(PAL, 600))
     assert (
         BoardResult(
             score=(
@@ -112,8 +112,8 @@ def test_score_and_clock_are_text_from_sample_to_sample() -> None:
 def test_a_board_that_was_never_read_is_told_without_text() -> None:
     empty = BoardResult(score=(), clock=())
     blank = Track(EVERY_5_S, LABELS, 0, np.full((3, 4), np.nan, np.float32))
-    assert empty == board_of({"scoreboard": settled(blank)}, PAL, 300)
-    assert empty == board_of({"scoreboard": Track(EVERY_5_S, LABELS, 0, track())}, PAL, 300)
+    assert empty == board_of({"scoreboard": settled(blank)}, Timeline(PAL, 300))
+    assert empty == board_of({"scoreboard": Track(EVERY_5_S, LABELS, 0, track())}, Timeline(PAL, 300))
 
 
 @given(readings, st.integers(0, 900))
@@ -121,7 +121,7 @@ def test_spans_of_text_are_in_order_within_the_video_and_say_what_the_samples_sa
     read: list[tuple[int, int] | None], duration: int
 ) -> None:
     kept = settled(boards(*read))
-    told = board_of({"scoreboard": kept}, NTSC, duration)
+    told = board_of({"scoreboard": kept}, Timeline(NTSC, duration))
     assert told is not None
     assert all(a.end_frame <= b.start_frame for a, b in pairwise(told.score))
     assert all(0 <= span.start_frame < span.end_frame <= duration for span in told.score)

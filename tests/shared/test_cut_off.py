@@ -87,7 +87,7 @@ def test_every_picture_that_is_there_is_decoded_for_any_segments(kind: Kind, per
     expected, found = decoded(data), probed(data)
     assert len(expected) > 0
     for segment_s in (1, 2, 5, 60):
-        spans = segments(found.info.planned_frames, found.info.rate, segment_s, found.key_frames)
+        spans = segments(found.info.planned, segment_s, found.key_frames)
         assert max(1, round(len(expected) / 25 / segment_s)) == pytest.approx(len(spans), abs=1)
         shown = []
         for start, end in spans:

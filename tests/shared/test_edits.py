@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.contracts import CutDefaults, CutOptions, Event
+from shared.contracts import CutDefaults, CutOptions, Event, Timeline
 from shared.edits import cut_settings, make_edits, seconds_to_frames
 from tests.shared.scores import CUT, NTSC, PAL
 
@@ -48,36 +48,36 @@ def test_seconds_become_the_nearest_frame_halves_up(seconds: str, rate: Fraction
 
 
 def test_an_edit_is_the_event_with_pre_and_post_roll() -> None:
-    (edit,) = make_edits([event(100, 120)], CUT, PAL, 1000)
+    (edit,) = make_edits([event(100, 120)], CUT, Timeline(PAL, 1000))
     assert (1, 50, 145, (0,)) == (edit.number, edit.source_in_frame, edit.source_out_frame, edit.events)
 
 
 def test_rolls_are_clamped_to_the_source() -> None:
-    spans = [(e.source_in_frame, e.source_out_frame) for e in make_edits([event(10, 90)], CUT, PAL, 100)]
-    assert [(0, 100)] == spans
+    (edit,) = make_edits([event(10, 90)], CUT, Timeline(PAL, 100))
+    assert (0, 100) == (edit.source_in_frame, edit.source_out_frame)
 
 
 def test_edits_one_merge_gap_apart_become_one_and_a_frame_more_keeps_them_two() -> None:
     # The first ends at 120 + 25; the gap is 25 frames; the second begins 50 before its event.
-    joined = make_edits([event(100, 120), event(220, 230)], CUT, PAL, 1000)
-    apart = make_edits([event(100, 120), event(221, 230)], CUT, PAL, 1000)
+    joined = make_edits([event(100, 120), event(220, 230)], CUT, Timeline(PAL, 1000))
+    apart = make_edits([event(100, 120), event(221, 230)], CUT, Timeline(PAL, 1000))
     assert [(50, 255, (0, 1))] == [(e.source_in_frame, e.source_out_frame, e.events) for e in joined]
     assert [(1, 50, 145), (2, 171, 255)] == [(e.number, e.source_in_frame, e.source_out_frame) for e in apart]
 
 
 def test_an_event_inside_another_does_not_shorten_the_edit() -> None:
-    (edit,) = make_edits([event(120, 130), event(100, 400)], CUT, PAL, 1000)
+    (edit,) = make_edits([event(120, 130), event(100, 400)], CUT, Timeline(PAL, 1000))
     assert (50, 425, (0, 1)) == (edit.source_in_frame, edit.source_out_frame, edit.events)
 
 
 def test_touching_edits_merge_without_a_merge_gap() -> None:
     cut = CutDefaults(pre_roll_s=Decimal(0), post_roll_s=Decimal(0), merge_gap_s=Decimal(0))
-    assert 1 == len(make_edits([event(0, 10), event(10, 20)], cut, PAL, 100))
-    assert 2 == len(make_edits([event(0, 10), event(11, 20)], cut, PAL, 100))
+    assert 1 == len(make_edits([event(0, 10), event(10, 20)], cut, Timeline(PAL, 100)))
+    assert 2 == len(make_edits([event(0, 10), event(11, 20)], cut, Timeline(PAL, 100)))
 
 
 def test_no_events_give_no_edits() -> None:
-    assert () == make_edits([], CUT, PAL, 100)
+    assert () == make_edits([], CUT, Timeline(PAL, 100))
 
 
 seconds = st.decimals(min_value=0, max_value=10, places=2)
@@ -96,7 +96,7 @@ def test_edits_are_sorted_apart_inside_and_hold_every_event_once(
     duration = 1000
     events = [event(start, min(duration, start + length)) for start, length in spans]
     cut = CutDefaults(pre_roll_s=before, post_roll_s=after, merge_gap_s=gap)
-    edits = make_edits(events, cut, rate, duration)
+    edits = make_edits(events, cut, Timeline(rate, duration))
 
     assert list(range(1, len(edits) + 1)) == [edit.number for edit in edits]
     assert list(range(len(events))) == sorted(index for edit in edits for index in edit.events)

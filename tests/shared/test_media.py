@@ -124,7 +124,7 @@ def test_a_container_that_lies_about_its_length_loses_nothing() -> None:
     """The edit list says one second; 100 frames decode, all before the open end of the last segment."""
     data = CLIPS["25 fps"]
     info = info_of(data).model_copy(update={"planned_frames": 25})
-    spans = segments(info.planned_frames, info.rate, 2)
+    spans = segments(info.planned, 2)
     assert len([frame for start, end in spans for frame in core(data, info, start, end)]) == 100
 
 

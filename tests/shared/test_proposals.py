@@ -10,13 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.contracts import Audit, Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal
+from shared.contracts import Audit, Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal, Timeline
 from shared.proposals import audit_of, clopper_pearson, propose
 from shared.spotting import spot
 from shared.tracks import Grid, Track
 
 RATE, SECONDS = Fraction(25), 60
 FRAMES = SECONDS * 25
+TIMELINE = Timeline(RATE, FRAMES)
 SWEPT, SLOW, FAST = Grid(Fraction(2), 1, 1, 0), Grid(Fraction(25), 16, 50, 8), Grid(Fraction(5), 2, 5, 0)
 LOOKS = {"slow": SLOW, "fast": FAST}
 
@@ -80,10 +81,10 @@ def test_without_a_budget_a_cascade_spots_exactly_what_an_exhaustive_job_spots(
         "slow": track(SLOW, seed + 1, 0.5),
         "fast": track(FAST, seed + 2, 0.5),
     }
-    expected = spot(rules, whole, RATE, FRAMES, {})
-    found = propose(rules, LOOKS, {"swept": whole["swept"]}, RATE, FRAMES, seed)
+    expected = spot(rules, whole, TIMELINE, {})
+    found = propose(rules, LOOKS, {"swept": whole["swept"]}, TIMELINE, seed)
     partly = {name: seen(one, found.spans) if name in LOOKS else one for name, one in whole.items()}
-    actual = spot(rules, partly, RATE, FRAMES, {}, found.spans, tuple(LOOKS))
+    actual = spot(rules, partly, TIMELINE, {}, found.spans, tuple(LOOKS))
     told = [
         [(event.label, event.anchor_frame, event.confidence) for event in of] for of in (expected, actual)
     ]
@@ -94,31 +95,31 @@ def test_without_a_budget_a_cascade_spots_exactly_what_an_exhaustive_job_spots(
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.1, 0.4]))
 def test_no_more_is_looked_at_than_the_profile_allows_and_the_same_each_time(seed: int, share: float) -> None:
     swept = {"swept": track(SWEPT, seed, 0.5)}
-    found = propose(profile(share, audit_spans=3), LOOKS, swept, RATE, FRAMES, seed)
+    found = propose(profile(share, audit_spans=3), LOOKS, swept, TIMELINE, seed)
     proposed = sum(s.end_frame - s.start_frame for s in found.spans if s.why == "proposed")
     assert proposed <= share * FRAMES + 1
     assert proposed <= found.proposed_frames
     assert all(a.end_frame <= b.start_frame for a, b in zip(found.spans, found.spans[1:], strict=False))
-    assert found == propose(profile(share, audit_spans=3), LOOKS, swept, RATE, FRAMES, seed)
+    assert found == propose(profile(share, audit_spans=3), LOOKS, swept, TIMELINE, seed)
 
 
 def test_where_the_sweep_knows_nothing_the_spans_are_spread_by_chance() -> None:
-    found = propose(profile(0.2), LOOKS, {}, RATE, FRAMES, 5)
+    found = propose(profile(0.2), LOOKS, {}, TIMELINE, 5)
     assert found.proposed_frames == FRAMES
     assert len(found.spans) > 1
-    assert found != propose(profile(0.2), LOOKS, {}, RATE, FRAMES, 6)
+    assert found != propose(profile(0.2), LOOKS, {}, TIMELINE, 6)
 
 
 def test_an_audit_is_drawn_from_what_nobody_looks_at() -> None:
     silent = Track(SWEPT, ("x",), 0, np.zeros((SECONDS * 2, 1), np.float32))
-    found = propose(profile(1.0, audit_spans=4), LOOKS, {"swept": silent}, RATE, FRAMES, 1)
+    found = propose(profile(1.0, audit_spans=4), LOOKS, {"swept": silent}, TIMELINE, 1)
     assert found.proposed_frames == 0
     assert [(s.why, s.end_frame - s.start_frame) for s in found.spans] == [("audit", 150)] * 4
 
 
 def audited(rules: Profile, tracks: dict[str, Track], spans: tuple[LookedSpan, ...]) -> Audit:
-    events = spot(rules, tracks, RATE, FRAMES, {}, spans, tuple(LOOKS))
-    return audit_of(events, rules, LOOKS, tracks, RATE, FRAMES, {}, spans, 7)
+    events = spot(rules, tracks, TIMELINE, {}, spans, tuple(LOOKS))
+    return audit_of(events, rules, LOOKS, tracks, TIMELINE, {}, spans, 7)
 
 
 def test_an_audit_counts_the_events_that_nobody_would_have_seen_and_bounds_them() -> None:

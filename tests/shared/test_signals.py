@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shared.contracts import Timeline
 from shared.errors import ModelRefused
 from shared.profiles import load_profile
 from shared.settings import ROOT
@@ -18,10 +19,10 @@ from tests.shared.scores import NAN, NTSC, PAL, make_signal, make_track
 
 
 def test_points_lie_before_the_end_of_the_timeline() -> None:
-    assert 4 == point_count(50, PAL, Fraction(2))  # 0, 0.5, 1 and 1.5 s of 2 s
-    assert 5 == point_count(51, PAL, Fraction(2))
-    assert 0 == point_count(0, PAL, Fraction(2))
-    assert 3 == point_count(60, NTSC, Fraction(1))  # 60 frames last 2.002 s
+    assert 4 == point_count(Timeline(PAL, 50), Fraction(2))  # 0, 0.5, 1 and 1.5 s of 2 s
+    assert 5 == point_count(Timeline(PAL, 51), Fraction(2))
+    assert 0 == point_count(Timeline(PAL, 0), Fraction(2))
+    assert 3 == point_count(Timeline(NTSC, 60), Fraction(1))  # 60 frames last 2.002 s
 
 
 def test_a_track_on_the_grid_is_taken_as_it_is() -> None:
