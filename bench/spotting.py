@@ -24,7 +24,7 @@ from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, PictureScorer, find_models, load_model, score_head
 from shared.settings import ROOT
 from shared.sound import sound
-from shared.spotting import shot_changes, spot
+from shared.spotting import Basis, shot_changes, spot
 from shared.tracks import Track
 
 SEEDS = (21, 22, 23, 24, 25, 26)
@@ -81,7 +81,7 @@ def main() -> None:
             path = Path(folder) / "match.mp4"
             truth = write_match(path, seconds=SECONDS, seed=seed, width=320, height=180, rate=Fraction(25))
             tracks, timeline = tracks_of(path)
-        events = spot(PROFILE, tracks, timeline, {})
+        events = spot(Basis(PROFILE, tracks, timeline))
         cut = make_edits(events, PROFILE.cut, timeline)
         edits.append(
             score_edits(

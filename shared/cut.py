@@ -41,7 +41,7 @@ from shared.errors import Incomplete, SegmentFailed
 from shared.proposals import audit_of
 from shared.scoring import PREPROCESSING
 from shared.settings import VERSION, Settings
-from shared.spotting import shot_changes, spot
+from shared.spotting import Basis, shot_changes, spot
 from shared.steps import (
     Meter,
     close_job,
@@ -119,12 +119,9 @@ def _result(
     tracks = load_tracks(store, summaries.values())
     profile = load_choice(store, plan.job).profile
     looked = look.spans if look.cascade else None
-    events = spot(profile, tracks, timeline, request.cut.thresholds, looked, look.models)
-    audit = None
-    if look.cascade:
-        looks = {name: tracks[name].grid for name in look.models if name in tracks}
-        thresholds = request.cut.thresholds
-        audit = audit_of(events, profile, looks, tracks, timeline, thresholds, look.spans, look.seed)
+    basis = Basis(profile, tracks, timeline, request.cut.thresholds)
+    events = spot(basis, looked, look.models)
+    audit = audit_of(events, basis, look.models, look.spans, look.seed) if look.cascade else None
     silent = [rule.label for rule in profile.rules if not rule.edit]
     gaps = _gaps(plan, units, summaries, failed, timeline.frames)
     start_frame, drop_frame = start_of_timeline(timeline.rate, info.start_timecode)

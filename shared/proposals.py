@@ -8,7 +8,7 @@ Manolopoulos, "Fast subsequence matching in time-series databases", SIGMOD 1994.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, comb
@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from shared.contracts import Audit, Event, LabelRule, LookedSpan, Profile, Timeline
 from shared.signals import Values, point_count, signal_values
-from shared.spotting import DIGITS, find_stretches, reach_s, spot
+from shared.spotting import DIGITS, Basis, find_stretches, reach_s, spot
 from shared.tracks import Grid, Track
 
 CONFIDENCE = 0.95
@@ -116,15 +116,13 @@ def upper_bound(rule: LabelRule, swept: Mapping[str, Values], added: Iterable[fl
 
 def audit_of(
     events: Sequence[Event],
-    profile: Profile,
-    looks: Mapping[str, Grid],
-    tracks: Mapping[str, Track],
-    timeline: Timeline,
-    thresholds: Mapping[str, float],
+    basis: Basis,
+    looks: Collection[str],
     spans: Sequence[LookedSpan],
     seed: int,
 ) -> Audit:
     """What the audit's spans tell of the rest at which nobody looked. events: what was spotted with them.
+    looks: the models that looked; one without a track drops out.
 
     A hit is a span with an event that is there only because the audit looked. A span tells of its middle
     only, since signals need some time to either side; so many middles the rest has, and bounds of their
@@ -132,13 +130,15 @@ def audit_of(
     """
     audited = [span for span in spans if span.why == "audit"]
     proposed = [span for span in spans if span.why != "audit"]
-    without = spot(profile, tracks, timeline, thresholds, proposed, tuple(looks))
+    without = spot(basis, proposed, looks)
     known = {(event.label, event.anchor_frame) for event in without}
     new = [event.anchor_frame for event in events if (event.label, event.anchor_frame) not in known]
     hits = sum(any(span.start_frame <= frame < span.end_frame for frame in new) for span in audited)
     low, high = clopper_pearson(hits, len(audited))
-    span_s = Fraction(profile.cascade.audit_span_s) if profile.cascade else Fraction(0)
-    judged = max(Fraction(1), (span_s - 2 * _reach(profile, looks)) * timeline.rate)
+    cascade, timeline = basis.profile.cascade, basis.timeline
+    span_s = Fraction(cascade.audit_span_s) if cascade else Fraction(0)
+    grids = {name: basis.tracks[name].grid for name in looks if name in basis.tracks}
+    judged = max(Fraction(1), (span_s - 2 * _reach(basis.profile, grids)) * timeline.rate)
     unseen = timeline.frames - sum(span.frames for span in spans)
     rest = float(max(0, unseen) / judged)
     return Audit(

@@ -7,7 +7,7 @@ from functools import lru_cache
 from shared import names, records
 from shared.contracts import Event, JobEvents, Result, StoredRequest
 from shared.jobs import find_end
-from shared.spotting import spot
+from shared.spotting import Basis, spot
 from shared.steps import find_look, load_choice, load_plan, load_request, load_summary, load_tracks
 from shared.storage import BlobStore
 
@@ -51,4 +51,4 @@ def _spotted(store: BlobStore, run: str, units: tuple[int, ...]) -> tuple[Event,
         first = len(plan.units)
         looked = [look.spans[unit - first] for unit in units if unit >= first] if look else []
     thresholds = load_request(store, run).request.cut.thresholds
-    return spot(choice.profile, tracks, plan.video.planned, thresholds, looked, looks)
+    return spot(Basis(choice.profile, tracks, plan.video.planned, thresholds), looked, looks)

@@ -9,6 +9,7 @@ give the same events.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
@@ -49,24 +50,30 @@ class Stretch(NamedTuple):
     end: int
 
 
+@dataclass(frozen=True)
+class Basis:
+    """What events follow from."""
+
+    profile: Profile
+    tracks: Mapping[str, Track]
+    """By model name; a model that is not there drops out."""
+    timeline: Timeline
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """By label, instead of the rule's own."""
+
+
 def spot(
-    profile: Profile,
-    tracks: Mapping[str, Track],
-    timeline: Timeline,
-    thresholds: Mapping[str, float],
-    looked: Sequence[LookedSpan] | None = None,
-    looks: Collection[str] = (),
+    basis: Basis, looked: Sequence[LookedSpan] | None = None, looks: Collection[str] = ()
 ) -> tuple[Event, ...]:
     """The events of every rule, ordered by anchor, then label.
 
-    tracks: by model name; a model that is not there drops out.
-    thresholds: by label, instead of the rule's own. looked: where the models `looks` of a cascade saw the
-    picture, None for an exhaustive job. Where they did not see all that a signal needs, a rule counts
-    what they might have said against itself, so that an event stands there only if the others decide it.
-    Every event has
-    0 <= start_frame <= anchor_frame < end_frame <= timeline.frames.
+    looked: where the models `looks` of a cascade saw the picture, None for an exhaustive job. Where they
+    did not see all that a signal needs, a rule counts what they might have said against itself, so that an
+    event stands there only if the others decide it. Every event has
+    0 <= start_frame <= anchor_frame < end_frame <= basis.timeline.frames.
     Raises ModelRefused where a track lacks the label that a signal reads.
     """
+    profile, tracks, timeline = basis.profile, basis.tracks, basis.timeline
     points = point_count(timeline, profile.grid)
     cuts = _changing(profile.shots, tracks, timeline)
     signals = []
@@ -79,11 +86,7 @@ def spot(
             if looked is not None and signal.model in looks:
                 unseen = _unseen(signal, track.grid, looked, profile.grid, timeline)
             signals.append(Sampled(signal, np.where(unseen, np.nan, values), unseen))
-    events = [
-        event
-        for rule in profile.rules
-        for event in _spot_rule(rule, signals, profile.grid, timeline, thresholds)
-    ]
+    events = [event for rule in profile.rules for event in _spot_rule(rule, signals, basis)]
     return tuple(sorted(events, key=lambda event: (event.anchor_frame, event.label)))
 
 
@@ -124,13 +127,8 @@ def _whole_shots(track: Track, cuts: Sequence[int], timeline: Timeline) -> Track
     return Track(grid, track.labels, track.first, scores)
 
 
-def _spot_rule(
-    rule: LabelRule,
-    signals: list[Sampled],
-    grid: Fraction,
-    timeline: Timeline,
-    thresholds: Mapping[str, float],
-) -> list[Event]:
+def _spot_rule(rule: LabelRule, signals: list[Sampled], basis: Basis) -> list[Event]:
+    grid, timeline = basis.profile.grid, basis.timeline
     weighed = [one for one in signals if rule.weights.get(one.signal.name)]
     if not weighed or set(rule.needs) - {one.signal.name for one in weighed}:
         return []
@@ -141,7 +139,7 @@ def _spot_rule(
         for one in weighed
     ]
     score = fuse(rule, worst).score
-    stretches = find_stretches(score, thresholds.get(rule.label, rule.threshold), rule.release)
+    stretches = find_stretches(score, basis.thresholds.get(rule.label, rule.threshold), rule.release)
     peaks = np.array([stretch.peak for stretch in stretches], np.int64)
     kept = suppress(peaks, score[peaks], _points(rule.min_gap_s, grid))
     longest = max(1, floor(Fraction(rule.max_span_s) * grid))

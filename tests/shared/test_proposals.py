@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.contracts import Audit, Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal, Timeline
 from shared.proposals import audit_of, clopper_pearson, propose
-from shared.spotting import spot
+from shared.spotting import Basis, spot
 from shared.tracks import Grid, Track
 
 RATE, SECONDS = Fraction(25), 60
@@ -81,10 +81,10 @@ def test_without_a_budget_a_cascade_spots_exactly_what_an_exhaustive_job_spots(
         "slow": track(SLOW, seed + 1, 0.5),
         "fast": track(FAST, seed + 2, 0.5),
     }
-    expected = spot(rules, whole, TIMELINE, {})
+    expected = spot(Basis(rules, whole, TIMELINE))
     found = propose(rules, LOOKS, {"swept": whole["swept"]}, TIMELINE, seed)
     partly = {name: seen(one, found.spans) if name in LOOKS else one for name, one in whole.items()}
-    actual = spot(rules, partly, TIMELINE, {}, found.spans, tuple(LOOKS))
+    actual = spot(Basis(rules, partly, TIMELINE), found.spans, LOOKS)
     told = [
         [(event.label, event.anchor_frame, event.confidence) for event in of] for of in (expected, actual)
     ]
@@ -118,8 +118,8 @@ def test_an_audit_is_drawn_from_what_nobody_looks_at() -> None:
 
 
 def audited(rules: Profile, tracks: dict[str, Track], spans: tuple[LookedSpan, ...]) -> Audit:
-    events = spot(rules, tracks, TIMELINE, {}, spans, tuple(LOOKS))
-    return audit_of(events, rules, LOOKS, tracks, TIMELINE, {}, spans, 7)
+    basis = Basis(rules, tracks, TIMELINE)
+    return audit_of(spot(basis, spans, LOOKS), basis, LOOKS, spans, 7)
 
 
 def test_an_audit_counts_the_events_that_nobody_would_have_seen_and_bounds_them() -> None:

@@ -11,7 +11,7 @@ from shared.contracts import Timeline
 from shared.edits import make_edits
 from shared.profiles import load_profile
 from shared.settings import ROOT
-from shared.spotting import spot
+from shared.spotting import Basis, spot
 from shared.tracks import Track
 from tests.shared.scores import NAN, PAL, make_track
 
@@ -68,7 +68,7 @@ def only(made: dict[str, Track], label: str) -> list[str]:
         if signal.model not in made or signal.label in made[signal.model].labels
     )
     lean = rules.model_copy(update={"signals": signals})
-    return [event.label for event in spot(lean, made, TIMELINE, {})]
+    return [event.label for event in spot(Basis(lean, made, TIMELINE))]
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ def test_what_counts_as_an_event(label: str, made: dict[str, Track], expected: i
 
 def test_the_event_lies_where_the_crowd_roared_and_the_edit_shows_the_build_up() -> None:
     made = tracks(loud=6.0)
-    (event,) = spot(PROFILE.model_copy(update={"rules": (RULES["highlight"],)}), made, TIMELINE, {})
+    (event,) = spot(Basis(PROFILE.model_copy(update={"rules": (RULES["highlight"],)}), made, TIMELINE))
     assert 298 <= event.start_frame / 25 <= event.anchor_s <= 302
     assert 308 <= event.end_frame / 25 <= 312
     assert ["crowd-background", "off-pitch"] == [said.signal for said in event.evidence]
@@ -110,7 +110,7 @@ def test_the_event_lies_where_the_crowd_roared_and_the_edit_shows_the_build_up()
 
 def test_a_replay_is_told_and_asks_for_no_edit() -> None:
     assert [rule.label for rule in PROFILE.rules if not rule.edit] == ["replay"]
-    events = spot(PROFILE, tracks(), TIMELINE, {})
+    events = spot(Basis(PROFILE, tracks(), TIMELINE))
     assert make_edits(events, PROFILE.cut, TIMELINE, ["replay"]) == ()
 
 
@@ -124,9 +124,9 @@ def test_the_picture_does_not_spot_alone_inside_a_gap_of_the_sound() -> None:
 @pytest.mark.parametrize("later_s", [5, 30, 55])
 def test_a_goal_lies_where_the_crowd_was_loudest_in_the_minute_before_the_score_changed(later_s: int) -> None:
     goal = PROFILE.model_copy(update={"rules": (RULES["goal"],)})
-    (event,) = spot(goal, tracks(loud=6.0) | board(300 + later_s), TIMELINE, {})
+    (event,) = spot(Basis(goal, tracks(loud=6.0) | board(300 + later_s), TIMELINE))
     assert 299 <= event.anchor_s <= 310
     assert 1.0 == event.confidence
-    (late,) = spot(goal, tracks(loud=6.0) | board(400), TIMELINE, {})
+    (late,) = spot(Basis(goal, tracks(loud=6.0) | board(400), TIMELINE))
     assert 335 <= late.anchor_s <= 400
     assert late.confidence < 0.9

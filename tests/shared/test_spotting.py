@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.contracts import Event, Profile, Timeline
 from shared.errors import ModelRefused
-from shared.spotting import find_stretches, fuse, local_maxima, shot_changes, spot, suppress
+from shared.spotting import Basis, find_stretches, fuse, local_maxima, shot_changes, spot, suppress
 from shared.tracks import Grid, Track, stitch
 from tests.shared.scores import (
     NAN,
@@ -35,7 +35,8 @@ def spot_scores(
 ) -> tuple[Event, ...]:
     """Spot on one track of one score a second."""
     timeline = Timeline(rate, int(len(values) * rate))
-    return spot(profile or make_profile(), {"crowd": make_track(values)}, timeline, thresholds or {})
+    basis = Basis(profile or make_profile(), {"crowd": make_track(values)}, timeline, thresholds or {})
+    return spot(basis)
 
 
 def spans(events: tuple[Event, ...]) -> list[tuple[int, int, int]]:
@@ -52,7 +53,7 @@ def test_a_rule_says_nothing_where_what_it_needs_is_not_there() -> None:
     read = make_track([NAN, NAN, NAN, 0, 0, 0, 0, 0])
 
     def anchors(profile: Profile, **tracks: Track) -> list[int]:
-        return [event.anchor_frame for event in spot(profile, tracks, Timeline(PAL, 200), {})]
+        return [event.anchor_frame for event in spot(Basis(profile, tracks, Timeline(PAL, 200)))]
 
     assert [125] == anchors(profile, crowd=loud, board=read)
     assert [] == anchors(profile, crowd=loud)
@@ -157,13 +158,13 @@ def test_frames_at_29_97_are_those_on_the_screen_at_the_point() -> None:
 
 
 def test_an_event_at_the_end_stops_with_the_video() -> None:
-    events = spot(make_profile(), {"crowd": make_track([0, 0, 0.9])}, Timeline(PAL, 60), {})
+    events = spot(Basis(make_profile(), {"crowd": make_track([0, 0, 0.9])}, Timeline(PAL, 60)))
     assert [(50, 50, 60)] == spans(events)
 
 
 def test_a_grid_finer_than_the_frames_still_gives_a_frame_to_every_event() -> None:
     track = make_track([0, 0, 0, 0, 0, 0.9, 0, 0], 100)
-    events = spot(make_profile(grid=100), {"crowd": track}, Timeline(PAL, 2), {})
+    events = spot(Basis(make_profile(grid=100), {"crowd": track}, Timeline(PAL, 2)))
     assert [(1, 1, 2)] == spans(events)
 
 
@@ -198,7 +199,7 @@ def test_evidence_is_ordered_by_what_it_contributed_and_leaves_out_the_absent() 
     signals = [make_signal(name, name) for name in weights]
     tracks = {name: make_track([0, 0.5, 0]) for name in weights if name not in ("c-most", "e-absent")}
     tracks |= {"c-most": make_track([0, 1.0, 0]), "e-absent": make_track([NAN, NAN, NAN])}
-    (event,) = spot(make_profile(make_rule(weights=weights), signals), tracks, Timeline(PAL, 75), {})
+    (event,) = spot(Basis(make_profile(make_rule(weights=weights), signals), tracks, Timeline(PAL, 75)))
     assert ["c-most", "b-some", "d-some", "a-against"] == [said.signal for said in event.evidence]
     # (4 + 0.5 + 0.5 - 0.5) / 7, and 6 of the 7 positive parts were there.
     assert round(round(4.5 / 7, 6) * 6 / 7, 6) == event.confidence
@@ -208,12 +209,14 @@ def test_a_motion_only_video_is_spotted_with_less_confidence() -> None:
     signals = [make_signal("loud", "crowd"), make_signal("motion", "motion")]
     profile = make_profile(make_rule(weights={"loud": 3.0, "motion": 1.0}), signals)
     motion = make_track([0, 0, 0.8, 0])
-    (alone,) = spot(profile, {"motion": motion}, Timeline(PAL, 100), {})
+    (alone,) = spot(Basis(profile, {"motion": motion}, Timeline(PAL, 100)))
     assert (50, 0.2) == (alone.anchor_frame, alone.confidence)
-    assert () == spot(profile, {"motion": motion, "crowd": make_track([0, 0, 0, 0])}, Timeline(PAL, 100), {})
+    assert () == spot(
+        Basis(profile, {"motion": motion, "crowd": make_track([0, 0, 0, 0])}, Timeline(PAL, 100))
+    )
     # The sound has a gap just there: the picture does not spot alone.
     assert () == spot(
-        profile, {"motion": motion, "crowd": make_track([0, 0, NAN, 0])}, Timeline(PAL, 100), {}
+        Basis(profile, {"motion": motion, "crowd": make_track([0, 0, NAN, 0])}, Timeline(PAL, 100))
     )
 
 
@@ -224,9 +227,9 @@ def test_the_order_of_tracks_and_weights_does_not_matter() -> None:
     tracks = {name: make_track(rng.random(200)) for name in names}
     weights = {"a": 0.1, "b": 0.7, "c": 0.3}
     turned_tracks, turned_weights = dict(reversed(tracks.items())), dict(reversed(weights.items()))
-    one = spot(make_profile(make_rule(weights=weights), signals), tracks, Timeline(PAL, 5000), {})
+    one = spot(Basis(make_profile(make_rule(weights=weights), signals), tracks, Timeline(PAL, 5000)))
     two = spot(
-        make_profile(make_rule(weights=turned_weights), signals), turned_tracks, Timeline(PAL, 5000), {}
+        Basis(make_profile(make_rule(weights=turned_weights), signals), turned_tracks, Timeline(PAL, 5000))
     )
     assert len(one) > 5
     assert [event.model_dump_json() for event in one] == [event.model_dump_json() for event in two]
@@ -238,17 +241,17 @@ def test_silence_and_any_constant_give_no_events(level: float) -> None:
     profile = make_profile(signals=[signal], grid=2)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert () == spot(profile, {"crowd": make_track([level] * 100)}, Timeline(PAL, 2500), {})
+        assert () == spot(Basis(profile, {"crowd": make_track([level] * 100)}, Timeline(PAL, 2500)))
 
 
 def test_gaps_and_missing_tracks_give_no_events_and_no_warnings() -> None:
     profile = make_profile(signals=[make_signal(transform="baseline", smooth_s=Decimal(2))])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert () == spot(profile, {"crowd": make_track([NAN] * 50)}, Timeline(PAL, 1250), {})
-        assert () == spot(profile, {"crowd": make_track([])}, Timeline(PAL, 1250), {})
-        assert () == spot(profile, {}, Timeline(PAL, 1250), {})
-        assert () == spot(profile, {"crowd": make_track([1.0])}, Timeline(PAL, 0), {})
+        assert () == spot(Basis(profile, {"crowd": make_track([NAN] * 50)}, Timeline(PAL, 1250)))
+        assert () == spot(Basis(profile, {"crowd": make_track([])}, Timeline(PAL, 1250)))
+        assert () == spot(Basis(profile, {}, Timeline(PAL, 1250)))
+        assert () == spot(Basis(profile, {"crowd": make_track([1.0])}, Timeline(PAL, 0)))
 
 
 decibels = st.integers(-480, 0).map(lambda eighths: eighths / 8)  # exact in float32
@@ -278,10 +281,10 @@ def test_a_track_split_and_stitched_gives_the_same_events(
         whole.scores[: parts[1].first] = NAN
         parts = parts[1:]
     profile = make_profile(signals=[make_signal(smooth_s=Decimal(2))])
-    expected = spot(profile, {"crowd": whole}, Timeline(PAL, 1000), {})
-    assert expected == spot(profile, {"crowd": stitch(parts[::-1])}, Timeline(PAL, 1000), {})
+    expected = spot(Basis(profile, {"crowd": whole}, Timeline(PAL, 1000)))
+    assert expected == spot(Basis(profile, {"crowd": stitch(parts[::-1])}, Timeline(PAL, 1000)))
     if len(parts) == 1:
-        assert expected == spot(profile, {"crowd": parts[0]}, Timeline(PAL, 1000), {})
+        assert expected == spot(Basis(profile, {"crowd": parts[0]}, Timeline(PAL, 1000)))
 
 
 @given(
@@ -295,7 +298,9 @@ def test_events_lie_in_the_video_keep_their_distance_and_do_not_overlap(
     values: list[float], rate: Fraction, duration: int, gap: int, longest: int
 ) -> None:
     rule = make_rule(min_gap_s=Decimal(gap), max_span_s=Decimal(longest))
-    events = spot(make_profile(rule, grid=2), {"crowd": make_track(values, 2)}, Timeline(rate, duration), {})
+    events = spot(
+        Basis(make_profile(rule, grid=2), {"crowd": make_track(values, 2)}, Timeline(rate, duration))
+    )
     for event in events:
         assert 0 <= event.start_frame <= event.anchor_frame < event.end_frame <= duration
         assert event.confidence >= rule.threshold
