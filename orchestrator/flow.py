@@ -17,7 +17,7 @@ from typing import Any
 
 from azure.durable_functions import DurableOrchestrationContext
 
-from shared import names
+from shared import fan_out, names
 from shared.contracts import State
 from shared.errors import ErrorRecord, MatchcutError, SegmentFailed
 
@@ -73,7 +73,7 @@ def run_batch(context: DurableOrchestrationContext) -> Flow:
     """
     batch = context.instance_id
     lost = 0
-    for first in range(0, context.get_input()["total"], names.BATCH_BLOCK):
+    for first in range(0, context.get_input()["total"], fan_out.BATCH_BLOCK):
         answer = yield from _insist(context, names.EXPAND_BATCH, {"batch": batch, "first": first})
         lost += not answer["ok"]
         yield from _insist(context, names.START_NEXT, {})
@@ -128,7 +128,7 @@ def _score(context: DurableOrchestrationContext, job: str, first: int, end: int,
 
     few: the work of a batch; never more than names.FEW units of it wait in front of somebody else's.
     """
-    if blocks := names.blocks(first, end):
+    if blocks := fan_out.blocks(first, end):
         return (yield from _score_blocks(context, job, blocks, few))
     return (yield from _score_units(context, job, range(first, end), few))
 
@@ -139,7 +139,7 @@ def _score_units(context: DurableOrchestrationContext, job: str, units: Sequence
     own_faults: Counter[int] = Counter()
     for pause_s in (*PAUSES_S, None):
         answers: list[Any] = []
-        for some in _parts(units, names.FEW if few else names.MAX_FAN_OUT):
+        for some in _parts(units, fan_out.FEW if few else fan_out.MAX_FAN_OUT):
             tasks = [context.call_activity(names.SCORE_SEGMENT, {"job": job, "unit": unit}) for unit in some]
             answers += yield from _all(context, tasks)
         again = []
@@ -167,7 +167,7 @@ def _score_blocks(context: DurableOrchestrationContext, job: str, blocks: Sequen
             context.call_sub_orchestrator(
                 names.SCORE_BLOCK,
                 {"job": job, "first": block.start, "end": block.stop, "few": few},
-                names.block_id(job, block),
+                fan_out.block_id(job, block),
             )
             for block in some
         ]

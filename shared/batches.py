@@ -20,7 +20,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from shared import jobs, ledger, names, quotas, records
+from shared import fan_out, jobs, ledger, names, quotas, records
 from shared.catalogue import Catalogue
 from shared.contracts import (
     Batch,
@@ -71,8 +71,8 @@ def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest,
     found: list[JobRequest] = []
     faults: list[dict[str, str]] = []
     for number, line in enumerate(filter(bytes.strip, body.splitlines())):
-        if number == names.MAX_BATCH:
-            raise InvalidRequest(f"A batch has at most {names.MAX_BATCH} videos.")
+        if number == fan_out.MAX_BATCH:
+            raise InvalidRequest(f"A batch has at most {fan_out.MAX_BATCH} videos.")
         try:
             found.append(JobRequest.model_validate_json(line))
         except ValidationError as bad:
@@ -187,7 +187,7 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
         return len(found.items)
     batch = find_batch(store, batch_id)
     secrets = _find_secrets(store, batch)
-    block = range(first, min(first + names.BATCH_BLOCK, len(batch.requests)))
+    block = range(first, min(first + fan_out.BATCH_BLOCK, len(batch.requests)))
 
     def accept(index: int) -> BatchItem:
         request = batch.requests[index]

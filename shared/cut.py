@@ -39,8 +39,7 @@ from shared.drift import drift
 from shared.edits import cut_settings, make_edits
 from shared.errors import Incomplete, SegmentFailed
 from shared.proposals import audit_of
-from shared.scoring import PREPROCESSING
-from shared.settings import VERSION, Settings
+from shared.settings import PREPROCESSING, VERSION, Settings
 from shared.spotting import Basis, shot_changes, spot
 from shared.steps import (
     Meter,

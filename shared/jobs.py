@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from shared import ledger, names, quotas, records, retention
+from shared import fan_out, ledger, names, quotas, records, retention
 from shared.callbacks import (
     find_callback_secret,
     forget_callback_secret,
@@ -360,8 +360,8 @@ def instances(store: BlobStore, run: str) -> list[str]:
         if plan := records.find(store, Plan, names.plan_path(run)):
             first = len(plan.units)
             look = find_look(store, run)
-            fan_outs = [(0, first)] + ([(first, first + len(look.units))] if look else [])
-            ids += [names.block_id(run, block) for fan_out in fan_outs for block in names.blocks(*fan_out)]
+            spans = [(0, first)] + ([(first, first + len(look.units))] if look else [])
+            ids += [fan_out.block_id(run, block) for span in spans for block in fan_out.blocks(*span)]
     return ids
 
 

@@ -24,7 +24,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from urllib.parse import quote, unquote
 
-from shared import names, records
+from shared import fan_out, names, records
 from shared.contracts import Batch, EndRecord, ErrorBody, Priority, State, StoredRequest
 from shared.errors import RecordUnreadable
 from shared.storage import BlobStore
@@ -195,7 +195,7 @@ def load(store: BlobStore) -> Load:
         if told := _OPEN_BATCH.fullmatch(path):
             batch, total, caller = told.groups()
             blocks = sum(1 for _ in store.list(names.batch_block_path(batch, None)))
-            found.add(caller, max(0, int(total) - blocks * names.BATCH_BLOCK))
+            found.add(caller, max(0, int(total) - blocks * fan_out.BATCH_BLOCK))
         elif told := _OPEN_RUN.fullmatch(path):
             created, caller, run = told.groups()
             if run in runs:  # of a batch, and then somebody waits for it too

@@ -20,17 +20,6 @@ CALLBACK = "callback"
 CALL_BACK = "call_back"
 
 JOB_ID_PATTERN = r"^[a-z0-9-]{1,80}$"
-MAX_FAN_OUT = 100
-"""Actions one orchestrator may schedule: replay work grows with the square of them."""
-FEW = 4
-"""Units of one job of a batch that wait for workers at a time."""
-BLOCK = 50
-"""Segments per sub-orchestration, once a job has more than MAX_FAN_OUT."""
-MAX_BATCH = 1000
-"""Videos in one batch."""
-BATCH_BLOCK = 25
-"""Videos of a batch that one activity looks up."""
-MAX_UNITS = MAX_FAN_OUT * BLOCK
 
 SCORES = "scores"
 JOBS = "jobs"
@@ -168,18 +157,6 @@ def attempt_of(job: str, run: str) -> int | None:
 def is_of(job: str, path: str) -> bool:
     """Whether a path is a record of some attempt at this job."""
     return re.match(rf"{JOBS}/{re.escape(job)}(-[0-9]+)?/", path) is not None
-
-
-def blocks(first: int, end: int) -> list[range]:
-    """The units [first, end) of a fan-out, in blocks of BLOCK; none up to MAX_FAN_OUT units."""
-    if end - first <= MAX_FAN_OUT:
-        return []
-    return [range(start, min(start + BLOCK, end)) for start in range(first, end, BLOCK)]
-
-
-def block_id(run: str, block: range) -> str:
-    """Instance id of the sub-orchestration that scores a block."""
-    return f"{run}-b{block.start}"
 
 
 def embedding_path(key: str) -> str:

@@ -22,7 +22,7 @@ from shared.packets import Gather, Joined, Part, part_of_npz, sound_of
 from shared.pictures import Picture, Pictures
 from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, Model, PictureScorer, load_model, score_head
-from shared.settings import Settings
+from shared.settings import PREPROCESSING, Settings
 from shared.sound import sound
 from shared.steps import Meter, find_look, load_plan, load_request, open_video
 from shared.storage import BlobStore
@@ -31,8 +31,6 @@ from shared.tracks import Track, from_npz, to_npz
 
 log = logging.getLogger("matchcut")
 
-PREPROCESSING = "2"
-"""Raise it when decoding, resizing or the sample grid changes: old scores are not reused then."""
 _LOOK_FOR_CANCEL_S = 1.0
 
 

@@ -154,3 +154,7 @@ def retention_schedule() -> str:
 @lru_cache(maxsize=1)
 def get_settings() -> Settings:
     return Settings()  # type: ignore[call-arg]
+
+
+PREPROCESSING = "2"
+"""Raise it when decoding, resizing or the sample grid changes: old scores are not reused then."""

@@ -16,7 +16,7 @@ from hashlib import sha256
 from math import ceil
 from typing import Literal
 
-from shared import ledger, names, records
+from shared import fan_out, ledger, names, records
 from shared.azure import traffic
 from shared.board import settled
 from shared.catalogue import Catalogue
@@ -226,7 +226,7 @@ def _exhaustive(
     # Without time stamps that hold there is no seeking: one segment, counted from the beginning.
     spans: Sequence[tuple[int, int | None]] = [(0, None)]
     if info.numbering == "pts":
-        least_s = ceil(info.planned_frames / info.rate / (names.MAX_UNITS - 1))
+        least_s = ceil(info.planned_frames / info.rate / (fan_out.MAX_UNITS - 1))
         length_s = max(request.segment_s or settings.segment_s, least_s)
         spans = segments(info.planned, length_s, key_frames)
     kinds += [("video", start, end, choice.of(sound=False)) for start, end in spans]

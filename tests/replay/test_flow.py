@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from shared import names
+from shared import fan_out, names
 from shared.errors import BlobNotFound, NotAVideo, StorageUnavailable
 from tests.replay.history import Crash, Replay, Stop
 
@@ -176,7 +176,7 @@ def test_above_a_hundred_units_sub_orchestrations_share_the_work(units: int, blo
     service = Service(units)
     replay, output = run(service)
     assert output == {"state": "Completed"}
-    assert [names.block_id(JOB, block) for block in names.blocks(0, units)] == replay.subs
+    assert [fan_out.block_id(JOB, block) for block in fan_out.blocks(0, units)] == replay.subs
     assert blocks == len(replay.subs)
     assert dict.fromkeys(range(units), 1) == dict(service.tries)
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import batches, jobs, ledger, names
+from shared import batches, fan_out, jobs, ledger, names
 from shared.contracts import Batch, BatchStatus
 from shared.errors import BatchNotFound, IdempotencyConflict, InvalidRequest, StorageUnavailable
 from shared.jobs import InvalidFields, cancel
@@ -33,7 +33,7 @@ def accept(bench: Bench, videos: list[Any], key: str | None = None, **options: A
 
 
 def expand(bench: Bench, batch: Batch) -> None:
-    for first in range(0, len(batch.requests), names.BATCH_BLOCK):
+    for first in range(0, len(batch.requests), fan_out.BATCH_BLOCK):
         batches.expand(bench.settings, bench.store, batch.id, first)
     assert batches.finish(bench.store, batch.id)
 
