@@ -15,6 +15,7 @@ from shared.contracts.batch import (
     BatchStatus,
 )
 from shared.contracts.callback import CallbackRecord, CallbackState, CallbackStatus, Delivery
+from shared.contracts.cost import Cost, StageTiming, Tariff, Timing
 from shared.contracts.http import (
     Health,
     JobAccepted,
@@ -26,32 +27,24 @@ from shared.contracts.http import (
     Progress,
 )
 from shared.contracts.model import (
-    Cascade,
-    CutDefaults,
     Golden,
-    LabelRule,
     ModelEmbedding,
     ModelInput,
     ModelManifest,
     ModelOutput,
     ModelRef,
-    Profile,
     Provenance,
     Run,
-    ShotRule,
-    Signal,
 )
 from shared.contracts.plan import Choice, Look, Plan, SpanFacts, Unit, UnitSummary, VideoInfo
+from shared.contracts.profile import Cascade, CutDefaults, LabelRule, Profile, ShotRule, Signal
 from shared.contracts.request import CutOptions, JobOptions, JobRequest, Priority, RetryRequest, StoredRequest
 from shared.contracts.result import (
     Audit,
     BoardResult,
     CascadeResult,
-    Cost,
     Drift,
     Edit,
-    EndRecord,
-    ErrorBody,
     Event,
     Evidence,
     Gap,
@@ -59,13 +52,10 @@ from shared.contracts.result import (
     LookedSpan,
     Result,
     SoundFault,
-    StageTiming,
-    State,
-    Tariff,
     TextSpan,
-    Timing,
     VideoResult,
 )
+from shared.contracts.state import EndRecord, ErrorBody, State
 from shared.contracts.timeline import Timeline
 
 __all__ = [

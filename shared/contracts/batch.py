@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from shared.contracts.base import Contract, Version
 from shared.contracts.request import JobOptions, JobRequest
-from shared.contracts.result import ErrorBody, State
+from shared.contracts.state import ErrorBody, State
 from shared.fan_out import MAX_BATCH
 
 Url = Annotated[str, Field(min_length=8, max_length=4096)]

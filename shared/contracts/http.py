@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field
 from shared.contracts.base import Contract, Probability
 from shared.contracts.callback import CallbackStatus
 from shared.contracts.model import ModelRef
-from shared.contracts.result import ErrorBody, Event, State
+from shared.contracts.result import Event
+from shared.contracts.state import ErrorBody, State
 
 
 class Progress(Contract):

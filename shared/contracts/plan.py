@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Literal
 
 from shared.contracts.base import Contract, Name, Rate, Version
-from shared.contracts.model import ModelManifest, ModelRef, Profile, Run
-from shared.contracts.result import LookedSpan, SoundFault, StageTiming
+from shared.contracts.cost import StageTiming
+from shared.contracts.model import ModelManifest, ModelRef, Run
+from shared.contracts.profile import Profile
+from shared.contracts.result import LookedSpan, SoundFault
 from shared.contracts.timeline import Timeline
 
 

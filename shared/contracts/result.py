@@ -2,33 +2,13 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
-from enum import StrEnum
-from typing import Annotated, Literal
-
-from pydantic import Field
+from typing import Literal
 
 from shared.contracts.base import Contract, Name, Probability, Rate, Version
+from shared.contracts.cost import Cost, Timing
 from shared.contracts.model import ModelRef
 from shared.contracts.request import JobOptions
-
-
-class State(StrEnum):
-    QUEUED = "Queued"
-    PLANNING = "Planning"
-    SCORING = "Scoring"
-    CUTTING = "Cutting"
-    COMPLETED = "Completed"
-    COMPLETED_WITH_GAPS = "CompletedWithGaps"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
-
-    @property
-    def ended(self) -> bool:
-        return self in _ENDED
-
-
-_ENDED = frozenset({State.COMPLETED, State.COMPLETED_WITH_GAPS, State.FAILED, State.CANCELLED})
+from shared.contracts.state import State
 
 
 class Evidence(Contract):
@@ -131,13 +111,6 @@ class BoardResult(Contract):
     """"67:12" as it was read, at each sample; nothing where it was not."""
 
 
-class ErrorBody(Contract):
-    code: str
-    message: str
-    action: str
-    retryable: bool
-
-
 SoundFault = Literal["no_decoder", "codec_not_allowed", "does_not_decode"]
 """Why a sound track is not heard: libav has no decoder for it, its codec is not on the operator's list, or
 what decodes is no sound that can be mixed."""
@@ -164,49 +137,6 @@ class VideoResult(Contract):
     audio_fault: SoundFault | None = None
     """Why no sound track of the file is heard, by its first; None where one is, or there is none."""
     decode_errors: int
-
-
-class Timing(Contract):
-    """What the job cost, by stage. Not part of what repeats: two runs differ here and only here."""
-
-    stages: dict[str, StageTiming]
-    units_cached: int
-    units_scored: int
-
-
-class StageTiming(Contract):
-    cpu_s: float
-    wall_s: float
-    bytes_read: int
-    """Of the video."""
-    bytes_written: int = 0
-    transactions: int = 0
-    """Requests to storage."""
-
-
-class Tariff(Contract):
-    """tariff.json: what the operator pays. Edit it; MATCHCUT_TARIFF names another file."""
-
-    name: str
-    currency: str
-    cpu_hour: Annotated[Decimal, Field(ge=0)]
-    read_gb: Annotated[Decimal, Field(ge=0)]
-    written_gb: Annotated[Decimal, Field(ge=0)]
-    transactions_10000: Annotated[Decimal, Field(ge=0)]
-
-
-class Cost(Contract):
-    """What the job used in all; scores that were there already are free. Differs between runs, as timing
-    does."""
-
-    cpu_s: float
-    bytes_read: int
-    bytes_written: int
-    transactions: int
-    price: Decimal | None
-    currency: str | None
-    tariff: str | None
-    """The tariff's name."""
 
 
 class Lineage(Contract):
@@ -255,16 +185,3 @@ class Result(Contract):
     lineage: Lineage
     timing: Timing
     cost: Cost
-
-
-class EndRecord(Contract):
-    """end.json: the job's last word."""
-
-    schema_version: Version = 1
-    job: str
-    state: State
-    files: tuple[str, ...] = ()
-    error: ErrorBody | None = None
-    total: int = 0
-    media_s: float = 0.0
-    wall_s: float = 0.0
