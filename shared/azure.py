@@ -26,7 +26,6 @@ from azure.core.exceptions import (
 from azure.core.pipeline.transport import RequestsTransport
 from azure.storage.blob import BlobClient, BlobServiceClient
 
-from shared import deadlines
 from shared.errors import (
     BadUrl,
     BlobAccessDenied,
@@ -36,7 +35,7 @@ from shared.errors import (
     StorageUnavailable,
     VideoChanged,
 )
-from shared.outbound import WatchedAdapter
+from shared.network import WatchedAdapter, deadlines
 
 # A redirect could lead a credential, or the reader, to a host that is not on the allow-list.
 # Waits of 2, 4, 8, 16 and 32 s: a minute, as by default, but the first one is not 15 s for a single 503.

@@ -6,11 +6,10 @@ from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
 from shared import jobs, ledger, names
-from shared.addresses import Guard
 from shared.callbacks import find_callback_secret, find_record, forget_callback_secret
 from shared.contracts import CallbackRecord, CallbackState, Delivery, State, StoredRequest
 from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady, RecordUnreadable
-from shared.outbound import Patience
+from shared.network import Guard, Patience
 from shared.settings import Settings
 from shared.status import describe, see_run
 from shared.steps import load_request

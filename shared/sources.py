@@ -11,7 +11,6 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 from azure.core import MatchConditions
 from azure.storage.blob import BlobClient
 
-from shared.addresses import Guard, listed, origin_of, parse_endpoint
 from shared.azure import (
     BLOB_HOSTS,
     COUNTER,
@@ -24,9 +23,8 @@ from shared.azure import (
     translated,
     transport,
 )
-from shared.deadlines import deadline
 from shared.errors import BadUrl, HostNotAllowed, SourceTooSlow
-from shared.outbound import guarded_session
+from shared.network import Guard, deadline, guarded_session, listed, origin_of, parse_endpoint
 from shared.ranges import RangeReader
 from shared.settings import Settings
 

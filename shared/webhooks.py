@@ -16,10 +16,9 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from shared.addresses import Endpoint, Guard, listed, parse_endpoint
 from shared.contracts import Delivery
 from shared.errors import BadCallback, CallbackNotAllowed, HostNotAllowed
-from shared.outbound import NoAnswer, Patience, post
+from shared.network import Endpoint, Guard, NoAnswer, Patience, listed, parse_endpoint, post
 from shared.settings import VERSION, Settings, webhook_key
 
 ID, TIMESTAMP, SIGNATURE = "webhook-id", "webhook-timestamp", "webhook-signature"

@@ -10,8 +10,9 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from shared.addresses import Endpoint, Guard, is_public, listed, parse_endpoint, resolve
 from shared.errors import HostNotAllowed
+from shared.network import Endpoint, Guard, listed, parse_endpoint
+from shared.network.addresses import is_public, resolve
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ from shared.callbacks import (
 from shared.contracts import ErrorBody, JobRequest, State, StoredRequest
 from shared.delivery import deliver
 from shared.errors import FileNotReady
-from shared.outbound import Patience
+from shared.network import Patience
 from shared.settings import Settings
 from shared.steps import close_job
 from shared.storage import BlobStore

@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from azure.core.credentials import AccessToken
 
-from shared.addresses import Guard
 from shared.azure import identity, service_of, translated
 from shared.errors import BlobAccessDenied
+from shared.network import Guard
 from shared.settings import Settings
 from shared.sources import look_up, open_source, parse_source
 from tests.shared.receivers import Authority, Receiver, say
@@ -92,7 +92,7 @@ def at_443(monkeypatch: pytest.MonkeyPatch) -> Any:
             assert ("127.0.0.1", 443) == address
             return socket.create_connection((address[0], receiver.port))
 
-        monkeypatch.setattr("shared.outbound.create_connection", connect)
+        monkeypatch.setattr("shared.network.outbound.create_connection", connect)
 
     return stand_in
 

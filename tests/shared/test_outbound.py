@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from shared.addresses import Endpoint, Guard
 from shared.errors import BlobAccessDenied, HostNotAllowed, SourceTooSlow, StorageUnavailable
-from shared.outbound import Answer, NoAnswer, Patience, post
+from shared.network import Endpoint, Guard, NoAnswer, Patience, post
+from shared.network.outbound import Answer
 from shared.settings import Settings
 from shared.sources import BlobFacts, Pace, look_up, open_source, parse_source, read_ranges, split_secret
 from tests.shared.receivers import Authority, Play, Receiver, drip, flood, reset, say, silence

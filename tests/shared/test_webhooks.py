@@ -17,10 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.addresses import Endpoint, Guard
 from shared.contracts import Delivery
 from shared.errors import BadCallback, CallbackNotAllowed
-from shared.outbound import Patience
+from shared.network import Endpoint, Guard, Patience
 from shared.settings import Settings, webhook_key
 from shared.webhooks import (
     BACKOFF_S,

@@ -69,7 +69,7 @@ _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[Deadline]:
-    """For what this thread does inside: the connections of shared/outbound.py that it uses end after so long.
+    """For what this thread does inside: the guarded connections that it uses end after so long.
 
     What was waiting there then fails in any way, or takes what was cut off for the whole: ask `passed`.
     """

@@ -3,7 +3,7 @@
 The name is resolved, its addresses are checked, and the socket is opened to one of these: no second
 look-up lies between check and connect. TLS still asks for the host by its name and verifies the certificate
 against it. Redirects are not followed, and proxies and netrc of the environment are not read.
-Every connection ends with the deadline of the thread that uses it (shared/deadlines.py).
+Every connection ends with the deadline of the thread that uses it (shared/network/deadlines.py).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from urllib3 import exceptions as urllib3_errors
 from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.util.connection import create_connection
 
-from shared import deadlines
-from shared.addresses import Endpoint, Guard
+from shared.network import deadlines
+from shared.network.addresses import Endpoint, Guard
 
 # It logs whole URLs, with their queries, at DEBUG and, for a header that it cannot read, at WARNING.
 logging.getLogger("urllib3").setLevel(logging.ERROR)

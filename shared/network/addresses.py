@@ -2,7 +2,7 @@
 
 A name on the list says who is meant; only the address says where the connection goes. So both are
 checked, the address each time a connection is made, and the connection goes to what was checked
-(shared/outbound.py).
+(shared/network/outbound.py).
 """
 
 from __future__ import annotations
