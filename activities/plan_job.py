@@ -8,8 +8,9 @@ import azure.durable_functions as df
 
 from activities.outcome import outcome
 from shared.begun import Step
-from shared.names import PLAN_JOB, plan_path
+from shared.names import PLAN_JOB
 from shared.steps import run_plan
+from shared.storage import plan_path
 
 blueprint = df.Blueprint()
 

@@ -8,8 +8,9 @@ import azure.durable_functions as df
 
 from activities.outcome import outcome
 from shared.begun import Step
-from shared.names import PLAN_LOOK, look_path
+from shared.names import PLAN_LOOK
 from shared.steps import run_look
+from shared.storage import look_path
 
 blueprint = df.Blueprint()
 

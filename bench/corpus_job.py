@@ -97,10 +97,10 @@ def _job(url: str, storage: str, said: Connection) -> None:
     import av
 
     from orchestrator import flow
-    from shared import jobs, names
+    from shared import jobs
     from shared.contracts import EndRecord, Result
     from shared.settings import get_settings
-    from shared.storage import BlobStore
+    from shared.storage import BlobStore, paths
     from tests.shared.inline import LIGHT
 
     os.environ |= {"MATCHCUT_STORAGE": storage, "MATCHCUT_CONTAINER": "corpus"}
@@ -111,10 +111,10 @@ def _job(url: str, storage: str, said: Connection) -> None:
     try:
         job = jobs.accept(settings, store, json.dumps({"video": url, **LIGHT}).encode(), None).run
         _drive(flow.run_job(_Context(job)))
-        last = EndRecord.model_validate_json(store.get(names.end_path(job)))
+        last = EndRecord.model_validate_json(store.get(paths.end_path(job)))
         end = last.error.code if last.error else last.state.value
         if not last.error:
-            result = Result.model_validate_json(store.get(names.file_path(job, "result.json")))
+            result = Result.model_validate_json(store.get(paths.file_path(job, "result.json")))
             gaps = tuple(sorted({gap.code for gap in result.gaps}))
     except MatchcutError as refused:
         end = refused.code

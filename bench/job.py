@@ -28,10 +28,10 @@ from azure.storage.blob import BlobClient, BlobServiceClient
 
 from bench.cpu import Process, tree
 from infra.local.embedded import EmbeddedHost
-from shared import names
 from shared.contracts import ModelManifest
 from shared.inference import find_models
 from shared.settings import ROOT
+from shared.storage import paths
 from shared.tracks import Track, from_npz
 
 _CALM_S = 0.5
@@ -134,18 +134,18 @@ class Service:
         def blob_of(name: str) -> bytes:
             return store.download_blob(name).readall()
 
-        result = json.loads(blob_of(names.file_path(job, "result.json")))
+        result = json.loads(blob_of(paths.file_path(job, "result.json")))
         length = result["video"]["length_bytes"]
         cascade = result.get("cascade")
         frames = int(result["video"]["duration_frames"])
         stages = result["timing"]["stages"].values()
         summaries = [
-            json.loads(blob_of(b)) for b in store.list_blob_names(name_starts_with=names.summaries_path(job))
+            json.loads(blob_of(b)) for b in store.list_blob_names(name_starts_with=paths.summaries_path(job))
         ]
         tracks: dict[str, list[Track]] = {}
         for summary in summaries:
             for model, key in summary["scores"].items():
-                tracks.setdefault(model, []).append(from_npz(blob_of(names.score_path(key))))
+                tracks.setdefault(model, []).append(from_npz(blob_of(paths.score_path(key))))
         manifests, rate = find_models(ROOT / "models"), Fraction(result["video"]["rate"])
         keys = self._keys[blob.blob_name]
         return Run(
@@ -153,7 +153,7 @@ class Service:
             worker_cpu_s=_grown(before, after, workers),
             azurite_cpu_s=_grown(before, after, [azurite] if azurite else []),
             load_cpu_s=load_cpu_s,
-            wall_s=float(json.loads(blob_of(names.end_path(job)))["wall_s"]),
+            wall_s=float(json.loads(blob_of(paths.end_path(job)))["wall_s"]),
             peak_bytes=max(process.peak_bytes for process in workers.values()),
             bytes_read=sum(stage["bytes_read"] for stage in stages),
             length_bytes=length,

@@ -37,7 +37,7 @@ from shared.provisional import events_so_far
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings
 from shared.status import Seen, describe, see, see_run, see_waiting, waiting
-from shared.storage import BlobStore
+from shared.storage import BlobStore, records
 
 blueprint = df.Blueprint(http_auth_level=func.AuthLevel.FUNCTION)
 log = logging.getLogger("matchcut")
@@ -121,7 +121,7 @@ def _source_threads() -> ThreadPoolExecutor:
 
 
 async def _request(job: str) -> StoredRequest:
-    return await _in_thread(lambda settings, store: jobs.find_request(store, job))
+    return await _in_thread(lambda settings, store: records.find_request(store, job))
 
 
 @blueprint.route(route="jobs", methods=["POST"])
@@ -132,7 +132,7 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     stored = await _at_source(
         lambda settings, store: jobs.accept(settings, store, req.get_body(), key, _caller(settings, req))
     )
-    end = await _in_thread(lambda settings, store: jobs.find_end(store, stored.run))
+    end = await _in_thread(lambda settings, store: records.find_end(store, stored.run))
     if end is None:
         await _in_thread(lambda settings, store: _WAITING.forget(store))
         await ensure_started(client, stored, _in_thread)

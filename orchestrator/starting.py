@@ -10,12 +10,12 @@ from typing import Any, TypeVar
 
 import azure.durable_functions as df
 
-from shared import batches, callbacks, jobs, ledger, names
+from shared import batches, callbacks, jobs, names
 from shared.contracts import Batch, StoredRequest
 from shared.errors import BatchNotFound, RecordUnreadable, StorageUnavailable
 from shared.settings import Settings
 from shared.status import Live
-from shared.storage import BlobStore
+from shared.storage import BlobStore, ledger, records
 
 T = TypeVar("T")
 Work = Callable[[Settings, BlobStore], Any]
@@ -44,7 +44,7 @@ async def ensure_started(
     """Look, then start. Raises StorageUnavailable where the host does not start it."""
     found = await live(client, stored.run)
     if found is not None and found.over:
-        if await in_thread(lambda settings, store: jobs.find_end(store, stored.run)) is not None:
+        if await in_thread(lambda settings, store: records.find_end(store, stored.run)) is not None:
             return  # it ended between two looks
         # It is over without a last word: a run of its own for the next attempt.
         next_attempt = await in_thread(lambda settings, store: jobs.after_loss(store, stored))

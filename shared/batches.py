@@ -20,7 +20,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from shared import fan_out, jobs, ledger, names, quotas, records
+from shared import fan_out, jobs, names, quotas
 from shared.catalogue import Catalogue
 from shared.contracts import (
     Batch,
@@ -44,7 +44,7 @@ from shared.errors import (
 from shared.settings import Settings
 from shared.sources import parse_source
 from shared.steps import choose
-from shared.storage import BlobStore
+from shared.storage import BlobStore, Secrets, ledger, paths, records
 from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 8 * 1024**2
@@ -116,7 +116,7 @@ def accept_batch(
             faults.append({"field": f"videos.{number}", "message": fault.message})
             continue
         clean.append(request.model_copy(update={"video": source.url, "callback": callback}))
-        secrets.append(asdict(jobs.Secrets.of(request)))
+        secrets.append(asdict(Secrets.of(request)))
     if faults:
         raise _invalid(faults)
     told = json.dumps([request.model_dump(mode="json") for request in clean], sort_keys=True)
@@ -133,22 +133,22 @@ def accept_batch(
         requests=tuple(clean),
         caller=caller,
     )
-    if not store.exists(names.batch_path(batch.id)):
+    if not store.exists(paths.batch_path(batch.id)):
         quotas.check_room(settings, store, caller, len(clean))
     # The secrets first, as for a job. One written beside another caller's is that of the same videos.
     if any(any(kept.values()) for kept in secrets):
-        store.put(names.batch_secret_path(batch.id, fingerprint), json.dumps(secrets).encode())
-    if not store.put_new(names.batch_path(batch.id), batch.model_dump_json().encode()):
+        store.put(paths.batch_secret_path(batch.id, fingerprint), json.dumps(secrets).encode())
+    if not store.put_new(paths.batch_path(batch.id), batch.model_dump_json().encode()):
         there = find_batch(store, batch.id)
         if there.fingerprint != fingerprint:
-            store.delete(names.batch_secret_path(batch.id, fingerprint))
+            store.delete(paths.batch_secret_path(batch.id, fingerprint))
             raise IdempotencyConflict("This Idempotency-Key was used with another batch.")
         batch = there
-    if store.exists(names.batch_items_path(batch.id)):
-        store.delete(names.batch_secret_path(batch.id, fingerprint))
+    if store.exists(paths.batch_items_path(batch.id)):
+        store.delete(paths.batch_secret_path(batch.id, fingerprint))
         return batch
     ledger.open_batch(store, batch)
-    if not store.reuse(names.batch_path(batch.id)):  # retention was faster
+    if not store.reuse(paths.batch_path(batch.id)):  # retention was faster
         ledger.close_batch(store, batch)
         raise StorageUnavailable("The batch's old records are being removed.")
     return batch
@@ -156,7 +156,7 @@ def accept_batch(
 
 def find_batch(store: BlobStore, batch: str) -> Batch:
     """Raises BatchNotFound."""
-    found = records.find(store, Batch, names.batch_path(batch)) if names.is_job_id(batch) else None
+    found = records.find(store, Batch, paths.batch_path(batch)) if names.is_job_id(batch) else None
     if found is None:
         raise BatchNotFound("There is no batch with this id.")
     return found
@@ -182,7 +182,7 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
     A request that is refused is noted with its reason; trouble that may pass is raised, so that the
     block is tried again: a job that is there already is found again.
     """
-    path = names.batch_block_path(batch_id, first)
+    path = paths.batch_block_path(batch_id, first)
     if found := records.find(store, BatchItems, path):
         return len(found.items)
     batch = find_batch(store, batch_id)
@@ -199,7 +199,7 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
             if refused.retryable:
                 raise
             return BatchItem(index=index, error=ErrorBody(**refused.record()))
-        end = jobs.find_end(store, stored.run)
+        end = records.find_end(store, stored.run)
         return BatchItem(
             index=index,
             job=stored.job,
@@ -214,11 +214,11 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
     return len(items)
 
 
-def _find_secrets(store: BlobStore, batch: Batch) -> list[jobs.Secrets] | None:
-    path = names.batch_secret_path(batch.id, batch.fingerprint)
+def _find_secrets(store: BlobStore, batch: Batch) -> list[Secrets] | None:
+    path = paths.batch_secret_path(batch.id, batch.fingerprint)
     kept = store.find(path)
     try:
-        return [jobs.Secrets(one["sas"], one["callback"]) for one in json.loads(kept)] if kept else None
+        return [Secrets(one["sas"], one["callback"]) for one in json.loads(kept)] if kept else None
     except (ValueError, TypeError, KeyError):  # whose messages may hold a secret
         pass
     raise RecordUnreadable(f"The record {path} cannot be read.")
@@ -230,18 +230,18 @@ def finish(store: BlobStore, batch_id: str) -> bool:
     items = _items(store, batch)
     if len(items) < len(batch.requests):
         return False
-    store.put(names.batch_items_path(batch_id), BatchItems(items=items).model_dump_json().encode())
-    store.delete(names.batch_secret_path(batch_id, batch.fingerprint))
+    store.put(paths.batch_items_path(batch_id), BatchItems(items=items).model_dump_json().encode())
+    store.delete(paths.batch_secret_path(batch_id, batch.fingerprint))
     ledger.close_batch(store, batch)
     return True
 
 
 def _items(store: BlobStore, batch: Batch) -> tuple[BatchItem, ...]:
     """What is known of the batch's requests so far, in order."""
-    if found := records.find(store, BatchItems, names.batch_items_path(batch.id)):
+    if found := records.find(store, BatchItems, paths.batch_items_path(batch.id)):
         return found.items
-    paths = sorted(store.list(names.batch_block_path(batch.id, None)))
-    return tuple(item for path in paths for item in records.read(store, BatchItems, path).items)
+    blocks = sorted(store.list(paths.batch_block_path(batch.id, None)))
+    return tuple(item for path in blocks for item in records.read(store, BatchItems, path).items)
 
 
 # ---------------------------------------------------------------- status

@@ -14,9 +14,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from uuid import uuid4
 
-from shared import names
 from shared.errors import MatchcutError, WorkerKilled
-from shared.storage import BlobStore
+from shared.storage import BlobStore, paths
 
 log = logging.getLogger("matchcut")
 MOST_BEGUN = 3
@@ -51,7 +50,7 @@ class Step:
         """Its path; None where all are taken."""
         token = uuid4().hex.encode()
         for number in range(1, MOST_BEGUN + 1):
-            path = names.begun_path(self.run, self.name, number)
+            path = paths.begun_path(self.run, self.name, number)
             # Ours too where storage did it, its answer was lost, and the client asked again.
             if store.put_new(path, token) or store.find(path) == token:
                 return path

@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from shared import names
 from shared.board import board_of
 from shared.catalogue import Catalogue
 from shared.contracts import (
@@ -41,17 +40,8 @@ from shared.errors import Incomplete, SegmentFailed
 from shared.proposals import audit_of
 from shared.settings import PREPROCESSING, VERSION, Settings
 from shared.spotting import Basis, shot_changes, spot
-from shared.steps import (
-    Meter,
-    close_job,
-    load_choice,
-    load_look,
-    load_plan,
-    load_request,
-    load_summary,
-    load_tracks,
-)
-from shared.storage import BlobStore
+from shared.steps import Meter, close_job, load_tracks
+from shared.storage import BlobStore, load_choice, load_look, load_plan, load_request, load_summary, paths
 from shared.timecode import frame_to_timecode, start_of_timeline
 from shared.timelines import FORMATS, write_timeline
 from shared.tracks import Track
@@ -78,7 +68,7 @@ def run_cut(settings: Settings, store: BlobStore, job: str, failed: Mapping[int,
     files = []
     for name in dict.fromkeys(("json", *stored.request.cut.formats)):
         form = FORMATS[name]
-        store.put(names.file_path(job, form.file_name), write_timeline(result, name), form.media_type)
+        store.put(paths.file_path(job, form.file_name), write_timeline(result, name), form.media_type)
         files.append(form.file_name)
     error = None
     if result.state is State.FAILED:

@@ -5,15 +5,21 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from shared import jobs, ledger, names
-from shared.callbacks import find_callback_secret, find_record, forget_callback_secret
+from shared.callbacks import find_record
 from shared.contracts import CallbackRecord, CallbackState, Delivery, State, StoredRequest
 from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady, RecordUnreadable
 from shared.network import Guard, Patience
 from shared.settings import Settings
 from shared.status import describe, see_run
-from shared.steps import load_request
-from shared.storage import BlobStore
+from shared.storage import (
+    BlobStore,
+    find_callback_secret,
+    forget_callback_secret,
+    ledger,
+    load_request,
+    paths,
+    records,
+)
 from shared.webhooks import attempt, delivery, is_delivered, payload, validate_callback
 
 KINDS = {
@@ -51,7 +57,7 @@ def deliver(
     try:
         return _deliver(settings, store, run, number, guard, patience)
     except RecordUnreadable as why:
-        ledger.park(store, names.open_callback_path(run), why)
+        ledger.park(store, paths.open_callback_path(run), why)
         raise
 
 
@@ -60,7 +66,7 @@ def _deliver(
 ) -> Outcome:
     stored = load_request(store, run)
     if stored.request.callback is None:
-        store.delete(names.open_callback_path(run))
+        store.delete(paths.open_callback_path(run))
         return {"state": "none", "wait_s": 0}
     record = find_record(store, run) or _open_record(settings, store, stored, stored.request.callback)
     made = {entry.attempt: entry for entry in record.deliveries}
@@ -69,10 +75,10 @@ def _deliver(
         record = record.model_copy(
             update={"state": _state(made[number]), "deliveries": tuple(made[n] for n in sorted(made))}
         )
-        store.put(names.callback_path(run), record.model_dump_json().encode())
+        store.put(paths.callback_path(run), record.model_dump_json().encode())
     if record.state is not CallbackState.PENDING:
         forget_callback_secret(store, stored)
-        store.delete(names.open_callback_path(run))
+        store.delete(paths.open_callback_path(run))
         return {"state": record.state, "wait_s": 0}
     return {"state": record.state, "wait_s": made[number].next_s or 0}
 
@@ -85,14 +91,14 @@ def _open_record(settings: Settings, store: BlobStore, stored: StoredRequest, ur
         state=CallbackState.PENDING,
         body=message_of(settings, store, stored).decode(),
     )
-    if not store.put_new(names.callback_path(stored.run), record.model_dump_json().encode()):
+    if not store.put_new(paths.callback_path(stored.run), record.model_dump_json().encode()):
         record = find_record(store, stored.run) or record
     return record
 
 
 def message_of(settings: Settings, store: BlobStore, stored: StoredRequest) -> bytes:
     """The job's status as its receiver gets it, less what became of the callback itself."""
-    end = jobs.find_end(store, stored.run)
+    end = records.find_end(store, stored.run)
     if end is None:
         raise FileNotReady("The job has not ended, so there is nothing to tell its callback.")
     ended = datetime.fromisoformat(stored.created) + timedelta(seconds=end.wall_s)

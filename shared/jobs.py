@@ -6,17 +6,11 @@ import hashlib
 import json
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from pydantic import ValidationError
 
-from shared import fan_out, ledger, names, quotas, records, retention
-from shared.callbacks import (
-    find_callback_secret,
-    forget_callback_secret,
-    keep_callback_secret,
-)
+from shared import fan_out, names, quotas, retention
 from shared.catalogue import Catalogue
 from shared.contracts import (
     EndRecord,
@@ -42,9 +36,26 @@ from shared.errors import (
     VideoTooLarge,
 )
 from shared.settings import Settings
-from shared.sources import look_up, open_source, parse_source, split_secret
-from shared.steps import choose, close_job, find_look, find_secret, load_request, settle
-from shared.storage import BlobStore
+from shared.sources import look_up, open_source, parse_source
+from shared.steps import choose, close_job, settle
+from shared.storage import (
+    NO_SECRETS,
+    BlobStore,
+    Secrets,
+    _keep,
+    _latest,
+    find_callback_secret,
+    find_end,
+    find_look,
+    find_request,
+    find_secret,
+    forget_callback_secret,
+    ledger,
+    load_request,
+    paths,
+    records,
+    split_secret,
+)
 from shared.timelines import FORMATS
 from shared.webhooks import validate_callback
 
@@ -91,30 +102,6 @@ def field_errors(bad: ValidationError, before: str = "") -> Iterator[dict[str, s
 def _check_length(body: bytes) -> None:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")
-
-
-@dataclass(frozen=True)
-class Secrets:
-    """What a request's URLs hold behind their question marks."""
-
-    sas: str = ""
-    callback: str = ""
-
-    @classmethod
-    def of(cls, request: JobRequest) -> Secrets:
-        return cls(split_secret(request.video)[1], split_secret(request.callback or "")[1])
-
-    def put_back(self, request: JobRequest) -> JobRequest:
-        """The request as it came."""
-        video = f"{request.video}?{self.sas}" if self.sas else request.video
-        callback = f"{request.callback}?{self.callback}" if self.callback else request.callback
-        return request.model_copy(update={"video": video, "callback": callback})
-
-    def or_else(self, sas: str, callback: str) -> Secrets:
-        return Secrets(self.sas or sas, self.callback or callback)
-
-
-NO_SECRETS = Secrets()
 
 
 def accept(
@@ -190,7 +177,7 @@ def take(
             return stored
         end = find_end(store, there.run)
     if there.fingerprint != stored.fingerprint:
-        store.delete(names.secret_path(stored.run, stored.fingerprint))
+        store.delete(paths.secret_path(stored.run, stored.fingerprint))
         forget_callback_secret(store, stored)
         raise IdempotencyConflict("This Idempotency-Key was used with another request.")
     if end is None:
@@ -211,7 +198,7 @@ def _enter(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> StoredR
     for _ in range(2):
         # The secret first: once the request is there, another caller may start the job.
         _keep(store, stored, secrets)
-        if store.put_new(names.request_path(stored.job), stored.model_dump_json().encode()):
+        if store.put_new(paths.request_path(stored.job), stored.model_dump_json().encode()):
             ledger.enter(store, stored)
             return None
         if there := _latest(store, stored.job):
@@ -230,12 +217,12 @@ def again(
     """
     new = (request or last).model_copy(update={"attempt": last.attempt + 1, "created": now()})
     _keep(store, new, secrets.or_else(find_secret(store, last), find_callback_secret(store, last)))
-    if store.put_new(names.request_path(new.run), new.model_dump_json().encode()):
+    if store.put_new(paths.request_path(new.run), new.model_dump_json().encode()):
         ledger.enter(store, new)
         ledger.forget(store, last)
     else:
         new = load_request(store, new.run)
-    store.delete(names.secret_path(last.run, last.fingerprint))  # still there where it was lost
+    store.delete(paths.secret_path(last.run, last.fingerprint))  # still there where it was lost
     return new
 
 
@@ -264,7 +251,7 @@ def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:
                 break
             run = ledger.run_of(entry)
             try:
-                stored = records.find(store, StoredRequest, names.request_path(run))
+                stored = records.find(store, StoredRequest, paths.request_path(run))
                 end = find_end(store, run)
             except RecordUnreadable as why:
                 ledger.park(store, entry, why)
@@ -317,38 +304,6 @@ def now() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
-def _keep(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
-    """Before the request itself is stored: once it is there, another caller may start the job."""
-    if secrets.callback:
-        keep_callback_secret(store, stored, secrets.callback)
-    if not secrets.sas:
-        return
-    path = names.secret_path(stored.run, stored.fingerprint)
-    store.put(path, secrets.sas.encode(), "text/plain")
-    if store.exists(names.end_path(stored.run)):  # it ended meanwhile, and looked before we wrote
-        store.delete(path)
-
-
-def _latest(store: BlobStore, job: str) -> StoredRequest | None:
-    """The request of the last attempt at a job; None for one that retention has given up."""
-    latest, attempt = None, 1
-    while found := store.find(path := names.request_path(names.run_id(job, attempt))):
-        latest, attempt = (path, found), attempt + 1
-    return records.parse(StoredRequest, *latest) if latest else None
-
-
-def find_end(store: BlobStore, run: str) -> EndRecord | None:
-    return records.find(store, EndRecord, names.end_path(run))
-
-
-def find_request(store: BlobStore, job: str) -> StoredRequest:
-    """The last attempt at a job. Raises JobNotFound."""
-    found = _latest(store, job) if names.is_job_id(job) else None
-    if found is None or found.job != job:
-        raise JobNotFound("There is no job with this id.")
-    return found
-
-
 def status_url(settings: Settings, job: str) -> str:
     return f"{settings.public_base_url.rstrip('/')}/api/jobs/{job}"
 
@@ -357,7 +312,7 @@ def instances(store: BlobStore, run: str) -> list[str]:
     """Ids of the durable instances that a run may have: its own, and those of its blocks."""
     ids = [run]
     with suppress(RecordUnreadable):  # then it has no blocks: they could not be planned either
-        if plan := records.find(store, Plan, names.plan_path(run)):
+        if plan := records.find(store, Plan, paths.plan_path(run)):
             first = len(plan.units)
             look = find_look(store, run)
             spans = [(0, first)] + ([(first, first + len(look.units))] if look else [])
@@ -369,7 +324,7 @@ def cancel(store: BlobStore, stored: StoredRequest) -> tuple[EndRecord, bool]:
     """(how the job ended, whether this call ended it). Running activities see the marker."""
     if end := find_end(store, stored.run):
         return end, False
-    store.put(names.cancel_path(stored.run), b"")
+    store.put(paths.cancel_path(stored.run), b"")
     return close_job(store, stored.run, State.CANCELLED), True
 
 
@@ -380,4 +335,4 @@ def result_file(store: BlobStore, job: str, name: str) -> tuple[bytes, str]:
     if end is None or name not in end.files:
         raise FileNotReady(f"The job has no file of this name{'' if end else ' yet'}.")
     media_type = next(form.media_type for form in FORMATS.values() if form.file_name == name)
-    return store.get(names.file_path(run, name)), media_type
+    return store.get(paths.file_path(run, name)), media_type

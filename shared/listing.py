@@ -7,12 +7,11 @@ from collections.abc import Collection, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from shared import ledger
 from shared.contracts import JobList, JobSummary, State
 from shared.errors import InvalidRequest
 from shared.jobs import status_url
 from shared.settings import Settings
-from shared.storage import BlobStore
+from shared.storage import BlobStore, ledger
 
 _QUERY = ("state", "since", "top", "continuation")
 _MOST_LISTED = 1000

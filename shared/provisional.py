@@ -4,12 +4,20 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from shared import names, records
 from shared.contracts import Event, JobEvents, Result, StoredRequest
-from shared.jobs import find_end
 from shared.spotting import Basis, spot
-from shared.steps import find_look, load_choice, load_plan, load_request, load_summary, load_tracks
-from shared.storage import BlobStore
+from shared.steps import load_tracks
+from shared.storage import (
+    BlobStore,
+    find_end,
+    find_look,
+    load_choice,
+    load_plan,
+    load_request,
+    load_summary,
+    paths,
+    records,
+)
 
 
 def events_so_far(store: BlobStore, stored: StoredRequest, after: int = 0) -> JobEvents:
@@ -20,12 +28,12 @@ def events_so_far(store: BlobStore, stored: StoredRequest, after: int = 0) -> Jo
     """
     end = find_end(store, stored.run)
     if end is not None:
-        path = names.file_path(stored.run, "result.json")
+        path = paths.file_path(stored.run, "result.json")
         revision = end.total + 1
         found = records.read(store, Result, path).events if "result.json" in end.files else ()
     else:
-        paths = list(store.list(names.summaries_path(stored.run)))
-        units = tuple(sorted(int(path.rpartition("/")[2].removesuffix(".json")) for path in paths))
+        summaries = list(store.list(paths.summaries_path(stored.run)))
+        units = tuple(sorted(int(path.rpartition("/")[2].removesuffix(".json")) for path in summaries))
         revision = len(units)
         found = _spotted(store, stored.run, units) if revision > after else ()
     changed = revision > after

@@ -9,10 +9,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 
-from shared import ledger, names
+from shared import names
 from shared.errors import QueueFull, TooManyJobs
 from shared.settings import Settings
-from shared.storage import BlobStore
+from shared.storage import BlobStore, ledger
 
 _PRINCIPAL, _KEY = "x-ms-client-principal-id", "x-functions-key"
 

@@ -25,11 +25,11 @@ from functools import wraps
 from itertools import groupby
 from typing import ParamSpec
 
-from shared import ledger, names, records
+from shared import names
 from shared.contracts import BatchItems, StoredRequest
 from shared.errors import RecordUnreadable
 from shared.settings import Settings
-from shared.storage import REUSED, BlobEntry, BlobStore
+from shared.storage import REUSED, BlobEntry, BlobStore, ledger, paths, records
 
 SLACK = 2 * REUSED
 """REUSED, and for clocks that differ and requests that are under way."""
@@ -135,7 +135,7 @@ class Sweep:
         for shard in _SHARDS[first:] + _SHARDS[:first]:
             if self._late():
                 return False
-            listed = self.store.entries(f"{names.SCORES}/{shard}")
+            listed = self.store.entries(f"{paths.SCORES}/{shard}")
             self._delete(self.scores, (entry for entry in listed if entry.modified < before))
         return True
 
@@ -154,7 +154,7 @@ class Sweep:
         return True
 
     def _sweep_job(self, entry: ledger.Entry, before: datetime) -> None:
-        first = self.store.entry(names.request_path(entry.job))
+        first = self.store.entry(paths.request_path(entry.job))
         given_up = first is not None and first.length_bytes == 0
         if first is not None and not given_up:
             if first.modified >= before or self._is_kept(entry.job, before):
@@ -173,7 +173,7 @@ class Sweep:
     def _is_kept(self, job: str, before: datetime) -> bool:
         """Whether its last attempt has not ended before, or of one something is owed."""
         runs = list(attempts(self.store, job))
-        end = self.store.entry(names.end_path(runs[-1].run)) if runs else None
+        end = self.store.entry(paths.end_path(runs[-1].run)) if runs else None
         if end is None or end.modified >= before:
             return True
         return any(ledger.is_open(self.store, run) for run in runs)
@@ -185,13 +185,13 @@ class Sweep:
         if not days:
             return True
         before = self.now - timedelta(days=days)
-        listed = self.store.entries(f"{names.BATCHES}/")
+        listed = self.store.entries(f"{paths.BATCHES}/")
         for batch, group in groupby(listed, key=lambda entry: entry.path.split("/")[1]):
             if self._late():
                 return False
             there = list(group)  # at most one for each BATCH_BLOCK of its videos, and two
             if all(entry.modified < before for entry in there) and not self._is_needed(batch, there):
-                last = names.batch_path(batch)
+                last = paths.batch_path(batch)
                 self._delete(self.batches, (entry for entry in there if entry.path != last))
                 self._delete(self.batches, (entry for entry in there if entry.path == last))
                 self.batches.things += 1
@@ -201,11 +201,11 @@ class Sweep:
     def _is_needed(self, batch: str, there: Iterable[BlobEntry]) -> bool:
         if ledger.is_batch_open(self.store, batch):
             return True
-        if not any(entry.path == names.batch_items_path(batch) for entry in there):
+        if not any(entry.path == paths.batch_items_path(batch) for entry in there):
             return False  # half removed, or never accepted
-        found = records.find(self.store, BatchItems, names.batch_items_path(batch))
+        found = records.find(self.store, BatchItems, paths.batch_items_path(batch))
         jobs = {item.job for item in found.items if item.job} if found else set()
-        return any(self.store.exists(names.request_path(job)) for job in jobs)
+        return any(self.store.exists(paths.request_path(job)) for job in jobs)
 
     # ------------------------------------------------------------ secrets
 
@@ -216,7 +216,7 @@ class Sweep:
         if not days:
             return True
         before = self.now - timedelta(days=days)
-        for entry in self.store.entries(f"{names.SECRETS}/"):
+        for entry in self.store.entries(f"{paths.SECRETS}/"):
             if entry.modified < before and not self._is_owed(entry.path.split("/")[1]):
                 self._delete(self.secrets, [entry])
         return True
@@ -224,16 +224,16 @@ class Sweep:
     @_or_unreadable
     def _is_owed(self, owner: str) -> bool:
         """owner: a run or a batch."""
-        if found := records.find(self.store, StoredRequest, names.request_path(owner)):
-            return not self.store.exists(names.end_path(owner)) or ledger.is_open(self.store, found)
-        there = self.store.exists(names.batch_path(owner))
-        return there and not self.store.exists(names.batch_items_path(owner))
+        if found := records.find(self.store, StoredRequest, paths.request_path(owner)):
+            return not self.store.exists(paths.end_path(owner)) or ledger.is_open(self.store, found)
+        there = self.store.exists(paths.batch_path(owner))
+        return there and not self.store.exists(paths.batch_items_path(owner))
 
 
 def attempts(store: BlobStore, job: str) -> Iterator[StoredRequest]:
     """The job's runs, the first one first; none where the job is gone."""
     attempt = 1
-    while found := records.find(store, StoredRequest, names.request_path(names.run_id(job, attempt))):
+    while found := records.find(store, StoredRequest, paths.request_path(names.run_id(job, attempt))):
         yield found
         attempt += 1
 
@@ -241,13 +241,13 @@ def attempts(store: BlobStore, job: str) -> Iterator[StoredRequest]:
 def keep_job(store: BlobStore, job: str) -> bool:
     """Before it is said that an ended job is there, or a new attempt is stored: no sweep removes it now, and
     its time begins anew. False where one already does."""
-    path = names.request_path(job)
+    path = paths.request_path(job)
     return store.reuse(path) and bool(store.find(path))
 
 
 def finish_removal(store: BlobStore, job: str) -> list[BlobEntry]:
     """Remove what is left of a job that was given up; what was removed. Any number of callers may."""
-    given_up = store.entry(names.request_path(job))
+    given_up = store.entry(paths.request_path(job))
     if given_up is None or given_up.length_bytes:
         return []
     removed: list[BlobEntry] = []
@@ -260,8 +260,8 @@ def finish_removal(store: BlobStore, job: str) -> list[BlobEntry]:
 
 
 def _records(store: BlobStore, job: str) -> Iterator[BlobEntry]:
-    listed = store.entries(f"{names.JOBS}/{job}")
-    return (entry for entry in listed if names.is_of(job, entry.path))
+    listed = store.entries(f"{paths.JOBS}/{job}")
+    return (entry for entry in listed if paths.is_of(job, entry.path))
 
 
 def _parts(entries: Iterable[BlobEntry]) -> Iterator[list[BlobEntry]]:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from fractions import Fraction
 
-from shared import names, records
+from shared import names
 from shared.catalogue import Catalogue
 from shared.contracts import ModelRef, Plan, SpanFacts, StoredRequest, Unit, UnitSummary, fraction_text
 from shared.errors import Cancelled, ModelRefused, RecordUnreadable, VideoTooLong
@@ -24,8 +24,8 @@ from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, Model, PictureScorer, load_model, score_head
 from shared.settings import PREPROCESSING, Settings
 from shared.sound import sound
-from shared.steps import Meter, find_look, load_plan, load_request, open_video
-from shared.storage import BlobStore
+from shared.steps import Meter, open_video
+from shared.storage import BlobStore, find_look, load_plan, load_request, paths, records
 from shared.sweep import Sweep
 from shared.tracks import Track, from_npz, to_npz
 
@@ -50,25 +50,25 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
     meter = Meter()
     found = _kept_facts(store, facts_key)
     # reuse: retention removes no scores that count as new.
-    missing = [name for name, key in keys.items() if not store.reuse(names.score_path(key))]
+    missing = [name for name, key in keys.items() if not store.reuse(paths.score_path(key))]
     heads = {name: plan.sources[name] for name in missing if name in plan.sources}
     kept = _kept_embeddings(store, {source: keys[source] for source in heads.values()})
     decoded = {*missing, *heads.values()} - set(heads) - (set(kept) - set(missing))
     known = found if not decoded else None
     if known:
-        store.reuse(names.facts_path(facts_key))
+        store.reuse(paths.facts_path(facts_key))
     facts = known or work.decode(sorted(decoded))
     for head, source in heads.items():
         work.read(head, source, kept)
     if work.part is not None:  # before the scores, so that a unit that died in between decodes again
         _keep_part(store, job, index, work.part)
     for name, track in work.tracks.items():
-        store.put(names.score_path(keys[name]), to_npz(track), _BINARY)
+        store.put(paths.score_path(keys[name]), to_npz(track), _BINARY)
     for name, track in work.embeddings.items():
-        store.put(names.embedding_path(keys[name]), to_npz(track), _BINARY)
+        store.put(paths.embedding_path(keys[name]), to_npz(track), _BINARY)
     # Last, so that facts without scores never look like a finished unit.
     if work.reader:
-        store.put(names.facts_path(facts_key), facts.model_dump_json().encode())
+        store.put(paths.facts_path(facts_key), facts.model_dump_json().encode())
     summary = UnitSummary(
         unit=index,
         facts=facts,
@@ -77,7 +77,7 @@ def run_score(settings: Settings, store: BlobStore, job: str, index: int) -> Uni
         cached=not missing and found is not None,
         spent=meter.spent(work.bytes_read),
     )
-    store.put(names.summary_path(job, index), summary.model_dump_json().encode())
+    store.put(paths.summary_path(job, index), summary.model_dump_json().encode())
     return summary
 
 
@@ -85,9 +85,9 @@ _BINARY = "application/octet-stream"
 
 
 def _keep_part(store: BlobStore, job: str, index: int, part: Part) -> None:
-    path = names.packets_path(job, index)
+    path = paths.packets_path(job, index)
     store.put(path, part.to_npz(), _BINARY)
-    if store.exists(names.end_path(job)):  # it ended meanwhile, and cleared up before we wrote
+    if store.exists(paths.end_path(job)):  # it ended meanwhile, and cleared up before we wrote
         store.delete(path)
 
 
@@ -114,14 +114,14 @@ def _key(stored: StoredRequest, plan: Plan, unit: Unit, what: str) -> str:
 def _kept_facts(store: BlobStore, key: str) -> SpanFacts | None:
     """Those that cannot be read are found anew: they are a cache, and many jobs'."""
     try:
-        return records.find(store, SpanFacts, names.facts_path(key))
+        return records.find(store, SpanFacts, paths.facts_path(key))
     except RecordUnreadable as why:
         log.warning("decoded anew: %s", why.message)
         return None
 
 
 def _kept_embeddings(store: BlobStore, keys: Mapping[str, str]) -> dict[str, Track]:
-    there = {name: names.embedding_path(key) for name, key in keys.items()}
+    there = {name: paths.embedding_path(key) for name, key in keys.items()}
     found = {name: store.find(path) for name, path in there.items() if store.reuse(path)}
     return {name: from_npz(data) for name, data in found.items() if data}
 
@@ -190,7 +190,7 @@ class _Work:
         if now < self._look_at:
             return
         self._look_at = now + _LOOK_FOR_CANCEL_S
-        if self.store.exists(names.cancel_path(self.plan.job)):
+        if self.store.exists(paths.cancel_path(self.plan.job)):
             raise Cancelled("The job was cancelled.")
 
     def _see(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
@@ -254,12 +254,12 @@ class _Work:
         """A look at the names: it spares most of the attempts that would break."""
         if not self.plan.gathers:
             return False
-        there = sum(1 for _ in self.store.list(names.packets_folder(self.plan.job)))
+        there = sum(1 for _ in self.store.list(paths.packets_folder(self.plan.job)))
         return there == len(self.plan.units)
 
     def _parts(self) -> Iterator[Part | None]:
         for unit in self.plan.units:
-            data = self.store.find(names.packets_path(self.plan.job, unit.index))
+            data = self.store.find(paths.packets_path(self.plan.job, unit.index))
             self.packet_bytes += len(data or b"")
             yield part_of_npz(data) if data else None
 

@@ -6,12 +6,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import quote, unquote, urlsplit, urlunsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from azure.core import MatchConditions
 from azure.storage.blob import BlobClient
 
-from shared.azure import (
+from shared.errors import BadUrl, HostNotAllowed, SourceTooSlow
+from shared.network import Guard, deadline, guarded_session, listed, origin_of, parse_endpoint
+from shared.ranges import RangeReader
+from shared.settings import Settings
+from shared.storage import (
     BLOB_HOSTS,
     COUNTER,
     PATIENT,
@@ -23,10 +27,6 @@ from shared.azure import (
     translated,
     transport,
 )
-from shared.errors import BadUrl, HostNotAllowed, SourceTooSlow
-from shared.network import Guard, deadline, guarded_session, listed, origin_of, parse_endpoint
-from shared.ranges import RangeReader
-from shared.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,6 @@ class Source:
     blob: str
     own: bool
     """On the service's own account."""
-
-
-def split_secret(url: str) -> tuple[str, str]:
-    """(url without query and fragment, query). The query is the SAS. Raises BadUrl."""
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise BadUrl("The video URL cannot be parsed.") from None
-    return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), parts.query
 
 
 def parse_source(url: str, settings: Settings) -> Source:

@@ -16,14 +16,13 @@ from time import monotonic
 from typing import Any
 from zlib import crc32
 
-from shared import ledger, names, records
+from shared import names
 from shared.callbacks import describe_callback
 from shared.contracts import EndRecord, JobStatus, Progress, State, StoredRequest
 from shared.errors import BlobNotFound, JobNotFound
-from shared.jobs import find_end, status_url
+from shared.jobs import status_url
 from shared.settings import Settings
-from shared.steps import load_request
-from shared.storage import BlobStore
+from shared.storage import BlobStore, find_end, ledger, load_request, paths, records
 
 _KEPT_S = 300
 """Records that are written once are asked for again after that: retention may have removed them."""
@@ -86,7 +85,7 @@ def see_waiting(store: BlobStore, run: str) -> Seen:
 
 def see_run(store: BlobStore, stored: StoredRequest) -> Seen:
     """One attempt, whichever it is."""
-    path = names.summaries_path(stored.run)
+    path = paths.summaries_path(stored.run)
     return Seen(stored, find_end(store, stored.run), sum(1 for _ in store.list(path)))
 
 
@@ -108,15 +107,15 @@ def _look(store: BlobStore, job: str) -> Seen:
     units: Counter[int] = Counter()
     last, ended = 0, set[int]()
     # Its runs' folders begin with the job's id, and no other job's do.
-    for path in store.list(f"{names.JOBS}/{job}") if names.is_digest_id(job) else ():
+    for path in store.list(f"{paths.JOBS}/{job}") if names.is_digest_id(job) else ():
         run = path.split("/")[1]
         attempt = names.attempt_of(job, run)
         if attempt is None:
             continue
-        units[attempt] += path.startswith(names.summaries_path(run))
-        if path == names.request_path(run):
+        units[attempt] += path.startswith(paths.summaries_path(run))
+        if path == paths.request_path(run):
             last = max(last, attempt)
-        elif path == names.end_path(run):
+        elif path == paths.end_path(run):
             ended.add(attempt)
     if not last:
         raise JobNotFound("There is no job with this id.")
@@ -136,7 +135,7 @@ def _request(store: BlobStore, run: str, now: int) -> StoredRequest:
 
 @lru_cache(maxsize=_MOST_KEPT)
 def _end(store: BlobStore, run: str, now: int) -> EndRecord:
-    return records.read(store, EndRecord, names.end_path(run))
+    return records.read(store, EndRecord, paths.end_path(run))
 
 
 def describe(settings: Settings, store: BlobStore, seen: Seen, live: Live | None, now: datetime) -> JobStatus:

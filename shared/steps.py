@@ -16,8 +16,7 @@ from hashlib import sha256
 from math import ceil
 from typing import Literal
 
-from shared import fan_out, ledger, names, records
-from shared.azure import traffic
+from shared import fan_out
 from shared.board import settled
 from shared.catalogue import Catalogue
 from shared.contracts import (
@@ -44,7 +43,19 @@ from shared.proposals import NOTHING, propose
 from shared.ranges import RangeReader
 from shared.settings import Settings
 from shared.sources import BlobFacts, open_source, parse_source, read_ranges
-from shared.storage import BlobStore
+from shared.storage import (
+    BlobStore,
+    find_look,
+    find_secret,
+    ledger,
+    load_choice,
+    load_plan,
+    load_request,
+    load_summary,
+    paths,
+    records,
+    traffic,
+)
 from shared.tracks import Track, from_npz, stitch
 
 
@@ -66,44 +77,14 @@ class Meter:
         )
 
 
-def load_request(store: BlobStore, job: str) -> StoredRequest:
-    return records.read(store, StoredRequest, names.request_path(job))
-
-
-def load_choice(store: BlobStore, job: str) -> Choice:
-    return records.read(store, Choice, names.choice_path(job))
-
-
-def load_plan(store: BlobStore, job: str) -> Plan:
-    return records.read(store, Plan, names.plan_path(job))
-
-
-def find_look(store: BlobStore, job: str) -> Look | None:
-    """What the second fan-out does, once that is planned."""
-    return records.find(store, Look, names.look_path(job))
-
-
-def load_look(store: BlobStore, job: str) -> Look:
-    return records.read(store, Look, names.look_path(job))
-
-
-def load_summary(store: BlobStore, job: str, unit: int) -> UnitSummary:
-    return records.read(store, UnitSummary, names.summary_path(job, unit))
-
-
 def load_tracks(store: BlobStore, summaries: Iterable[UnitSummary]) -> dict[str, Track]:
     """Each model's scores of these units, as one track from window 0; NaN where no unit has any. A
     scoreboard's score is settled over the whole of it."""
     parts: dict[str, list[Track]] = defaultdict(list)
     for summary in summaries:
         for model, key in summary.scores.items():
-            parts[model].append(from_npz(store.get(names.score_path(key))))
+            parts[model].append(from_npz(store.get(paths.score_path(key))))
     return {model: settled(stitch(tracks)) for model, tracks in sorted(parts.items())}
-
-
-def find_secret(store: BlobStore, stored: StoredRequest) -> str:
-    """The SAS of the source, empty where the request had none."""
-    return (store.find(names.secret_path(stored.run, stored.fingerprint)) or b"").decode()
 
 
 def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> RangeReader:
@@ -166,7 +147,7 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
 
     Raises VideoTooLong, UnknownModel, what probe raises, or what storage says.
     """
-    if found := records.find(store, Plan, names.plan_path(job)):
+    if found := records.find(store, Plan, paths.plan_path(job)):
         return found
     stored = load_request(store, job)
     meter = Meter()
@@ -201,10 +182,10 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         spent=meter.spent(reader.bytes_read),
     )
     # First, so that where there is a plan there is its choice, and it is this one's.
-    store.put(names.choice_path(job), choice.model_dump_json().encode())
-    store.put(names.plan_path(job), plan.model_dump_json().encode())
+    store.put(paths.choice_path(job), choice.model_dump_json().encode())
+    store.put(paths.plan_path(job), plan.model_dump_json().encode())
     ledger.tell(store, stored, State.SCORING)
-    if ended := records.find(store, EndRecord, names.end_path(job)):  # cancelled meanwhile
+    if ended := records.find(store, EndRecord, paths.end_path(job)):  # cancelled meanwhile
         settle(store, stored, ended)
     return plan
 
@@ -290,7 +271,7 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
         units=tuple(units),
         spent=meter.spent(),
     )
-    store.put(names.look_path(job), look.model_dump_json().encode())
+    store.put(paths.look_path(job), look.model_dump_json().encode())
     return look
 
 
@@ -308,7 +289,7 @@ def close_job(
     stored = load_request(store, job)
     total, media_s = 0, 0.0
     with suppress(RecordUnreadable):  # a run ends even so, and tells of no progress
-        if planned := records.find(store, Plan, names.plan_path(job)):
+        if planned := records.find(store, Plan, paths.plan_path(job)):
             look = find_look(store, job)
             total = len(planned.units) + (len(look.units) if look else planned.gathers)
             media_s = float(planned.video.planned_frames / planned.video.rate)
@@ -321,10 +302,10 @@ def close_job(
         media_s=media_s,
         wall_s=max(0.0, time.time() - datetime.fromisoformat(stored.created).timestamp()),
     )
-    if not store.put_new(names.end_path(job), end.model_dump_json().encode()):
-        end = records.read(store, EndRecord, names.end_path(job))
-    store.delete(names.secret_path(job, stored.fingerprint))
-    for path in store.list(names.packets_folder(job)):
+    if not store.put_new(paths.end_path(job), end.model_dump_json().encode()):
+        end = records.read(store, EndRecord, paths.end_path(job))
+    store.delete(paths.secret_path(job, stored.fingerprint))
+    for path in store.list(paths.packets_folder(job)):
         store.delete(path)
     settle(store, stored, end)
     return end
@@ -333,5 +314,5 @@ def close_job(
 def settle(store: BlobStore, stored: StoredRequest, end: EndRecord) -> None:
     """What follows from a run's last word, in an order in which nothing is lost. May be repeated."""
     if stored.request.callback:
-        store.put(names.open_callback_path(stored.run), b"")
+        store.put(paths.open_callback_path(stored.run), b"")
     ledger.settle(store, stored, end)

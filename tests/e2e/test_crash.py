@@ -11,7 +11,7 @@ import pytest
 
 from infra.local.embedded import EmbeddedHost
 from infra.local.ports import free_port
-from shared import names
+from shared.storage import paths
 from tests.e2e.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
@@ -59,7 +59,7 @@ def units(service: Service, job: str) -> dict[int, bool]:
     """Finished units -> whether all of their scores had been there."""
     container = service.blobs.get_container_client("matchcut")
     found = {}
-    for name in container.list_blob_names(name_starts_with=names.summaries_path(job)):
+    for name in container.list_blob_names(name_starts_with=paths.summaries_path(job)):
         summary = json.loads(container.download_blob(name).readall())
         found[summary["unit"]] = summary["cached"]
     return found

@@ -8,8 +8,8 @@ import pytest
 
 from infra.local.azurite import Azurite
 from infra.local.embedded import EmbeddedHost
-from shared import names
 from shared.begun import MOST_BEGUN
+from shared.storage import paths
 from tests.e2e.deadly import DEADLY_UNIT
 from tests.e2e.service import Service
 from tests.shared.clips import make_clip
@@ -44,7 +44,7 @@ def test_a_unit_that_kills_host_and_worker_each_time_is_a_declared_gap_at_the_th
         (gap,) = service.file(job, "result.json").json()["gaps"]
         assert (48, 96, "worker_killed") == (gap["start_frame"], gap["end_frame"], gap["code"])
         container = service.blobs.get_container_client("deadly")
-        others = [names.summary_path(job, unit) for unit in (0, 2)]
-        assert others == list(container.list_blob_names(name_starts_with=names.summaries_path(job)))
-        left = [names.begun_path(job, names.unit_step(DEADLY_UNIT), n + 1) for n in range(MOST_BEGUN)]
+        others = [paths.summary_path(job, unit) for unit in (0, 2)]
+        assert others == list(container.list_blob_names(name_starts_with=paths.summaries_path(job)))
+        left = [paths.begun_path(job, paths.unit_step(DEADLY_UNIT), n + 1) for n in range(MOST_BEGUN)]
         assert left == list(container.list_blob_names(name_starts_with=f"jobs/{job}/begun/"))

@@ -16,8 +16,7 @@ from orchestrator.starting import ensure_started, start_next, tend
 from shared import names
 from shared.batches import accept_batch, parse_batch
 from shared.errors import StorageUnavailable
-from shared.jobs import find_request
-from shared.steps import find_secret
+from shared.storage import find_request, find_secret, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
@@ -124,7 +123,7 @@ def test_of_two_that_tend_at_once_the_later_one_is_refused_and_content(
 ) -> None:
     url = bench.upload(make_clip(5))
     lost = bench.request(url).run
-    bench.store.put(names.open_callback_path("m-1"), b"")
+    bench.store.put(paths.open_callback_path("m-1"), b"")
     body = json.dumps({"videos": [url]}).encode()
     batch = accept_batch(bench.settings, bench.store, *parse_batch(body, lines=False), None)
     client = kind({})
@@ -134,7 +133,7 @@ def test_of_two_that_tend_at_once_the_later_one_is_refused_and_content(
 
 
 def test_a_callback_that_the_host_does_not_start_is_trouble_that_may_pass(bench: Bench) -> None:
-    bench.store.put(names.open_callback_path("m-1"), b"")
+    bench.store.put(paths.open_callback_path("m-1"), b"")
     with pytest.raises(StorageUnavailable):
         asyncio.run(tend(Client({}, refuses=True), http_api._in_thread))
 

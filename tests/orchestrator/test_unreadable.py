@@ -14,15 +14,16 @@ import pytest
 from infra.local.azurite import Azurite
 from orchestrator import http_api
 from orchestrator.starting import tend
-from shared import batches, jobs, ledger, names
+from shared import batches, jobs, names
 from shared.contracts import Batch
 from shared.delivery import deliver
 from shared.errors import RecordUnreadable
-from shared.jobs import cancel, find_request
+from shared.jobs import cancel
 from shared.listing import list_jobs
 from shared.quotas import check_room
 from shared.retention import Sweep
 from shared.status import see
+from shared.storage import find_request, ledger, paths
 from tests.orchestrator.test_start import Client
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
@@ -65,7 +66,7 @@ def tended(bench: Bench) -> list[str]:
 
 
 def parked(bench: Bench) -> list[str]:
-    return list(bench.store.list(f"{names.PARKED}/"))
+    return list(bench.store.list(f"{paths.PARKED}/"))
 
 
 def batch_of(bench: Bench, *urls: str, key: str) -> Batch:
@@ -83,7 +84,7 @@ def test_the_others_of_a_batch_and_lost_runs_and_owed_callbacks_go_on(
     told = bench.request(url, name="c", callback="https://cms.example.com/")
     cancel(bench.store, told)
     first, second = (batch_of(bench, url, key=key) for key in ("first", "second"))
-    for path in (names.request_path(runs[0]), names.request_path(of_batch[0]), names.batch_path(first.id)):
+    for path in (paths.request_path(runs[0]), paths.request_path(of_batch[0]), paths.batch_path(first.id)):
         spoil(bench, path, form)
     started = tended(bench)
     assert {runs[1], of_batch[1], names.callback_id(told.run), second.id} <= set(started)
@@ -99,7 +100,7 @@ def test_an_end_that_cannot_be_read_stops_nobody_else(bench: Bench, form: Callab
     stored, other = bench.request(url, name="a"), bench.request(url, name="b")
     cancel(bench.store, stored)
     bench.store.put(ledger._open_path(stored, "interactive"), b"")
-    spoil(bench, names.end_path(stored.run), form)
+    spoil(bench, paths.end_path(stored.run), form)
     assert [other.run] == tended(bench)
     assert (form is cut_off) == bool(parked(bench))
 
@@ -108,15 +109,15 @@ def test_what_is_parked_is_said_once_by_its_path_alone(
     bench: Bench, caplog: pytest.LogCaptureFixture
 ) -> None:
     run = bench.request(bench.upload(make_clip(5))).run
-    spoil(bench, names.request_path(run), cut_off)
+    spoil(bench, paths.request_path(run), cut_off)
     with caplog.at_level(logging.ERROR, "matchcut"):
         tended(bench)
         tended(bench)
     (line,) = caplog.messages
-    assert names.request_path(run) in line
+    assert paths.request_path(run) in line
     assert "match.mp4" not in line
     (entry,) = parked(bench)
-    assert names.request_path(run).encode() in bench.store.get(entry)
+    assert paths.request_path(run).encode() in bench.store.get(entry)
     assert b"match.mp4" not in bench.store.get(entry)
 
 
@@ -127,11 +128,11 @@ def later(bench: Bench, by: timedelta = ledger.PARKED_FOR + timedelta(minutes=1)
 def test_what_was_mended_goes_on_within_the_hour_and_what_was_not_is_parked_anew(bench: Bench) -> None:
     url = bench.upload(make_clip(5))
     runs = [bench.request(url, name=f"a{n}").run for n in range(2)]
-    whole = [bench.store.get(names.request_path(run)) for run in runs]
+    whole = [bench.store.get(paths.request_path(run)) for run in runs]
     for run in runs:
-        spoil(bench, names.request_path(run), cut_off)
+        spoil(bench, paths.request_path(run), cut_off)
     assert [] == tended(bench)
-    bench.store.put(names.request_path(runs[0]), whole[0])
+    bench.store.put(paths.request_path(runs[0]), whole[0])
     later(bench, timedelta(minutes=1))
     assert [] == tended(bench)
     later(bench)
@@ -144,13 +145,13 @@ def test_who_parks_at_the_moment_of_another_look_loses_nothing(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = bench.request(bench.upload(make_clip(5))).run
-    spoil(bench, names.request_path(run), cut_off)
+    spoil(bench, paths.request_path(run), cut_off)
     tended(bench)
     put = bench.store.put
 
     def put_and_turn(path: str, data: bytes, *more: Any, **named: Any) -> None:
         put(path, data, *more, **named)
-        if path.startswith(f"{names.OPEN}/"):
+        if path.startswith(f"{paths.OPEN}/"):
             jobs.turn(bench.settings, bench.store)
 
     monkeypatch.setattr(bench.store, "put", put_and_turn)
@@ -161,8 +162,8 @@ def test_who_parks_at_the_moment_of_another_look_loses_nothing(
 def test_who_asks_for_the_job_or_the_batch_itself_is_told_what_is_wrong(bench: Bench) -> None:
     url = bench.upload(make_clip(5))
     job, batch = bench.request(url).job, batch_of(bench, url, key="one").id
-    spoil(bench, names.request_path(job), cut_off)
-    spoil(bench, names.batch_path(batch), cut_off)
+    spoil(bench, paths.request_path(job), cut_off)
+    spoil(bench, paths.batch_path(batch), cut_off)
     asks: list[Callable[[], Any]] = [
         lambda: see(bench.store, job),
         lambda: find_request(bench.store, job),
@@ -182,17 +183,17 @@ def test_who_asks_for_the_job_or_the_batch_itself_is_told_what_is_wrong(bench: B
 def test_a_callback_whose_records_cannot_be_read_is_parked_and_owed_still(bench: Bench) -> None:
     stored = bench.request(bench.upload(make_clip(5)), callback="https://cms.example.com/")
     cancel(bench.store, stored)
-    spoil(bench, names.request_path(stored.run), cut_off)
+    spoil(bench, paths.request_path(stored.run), cut_off)
     with pytest.raises(RecordUnreadable):
         deliver(bench.settings, bench.store, stored.run, 1)
-    assert [names.parked_path(names.open_callback_path(stored.run))] == parked(bench)
+    assert [paths.parked_path(paths.open_callback_path(stored.run))] == parked(bench)
     assert ledger.is_open(bench.store, stored)
 
 
 def test_a_batch_whose_block_cannot_be_read_is_parked(bench: Bench) -> None:
     url = bench.upload(make_clip(5))
     batch = batch_of(bench, url, key="one")
-    path = names.batch_block_path(batch.id, 0)
+    path = paths.batch_block_path(batch.id, 0)
     bench.store.put(path, b'{"items": [')
     with pytest.raises(RecordUnreadable), batches.parking(bench.store, batch.id):
         batches.expand(bench.settings, bench.store, batch.id, 0)
@@ -206,7 +207,7 @@ def test_a_batch_whose_block_cannot_be_read_is_parked(bench: Bench) -> None:
 def test_a_lost_run_whose_next_attempt_cannot_be_read_is_parked(bench: Bench) -> None:
     url = bench.upload(make_clip(5))
     lost, other = bench.request(url, name="a"), bench.request(url, name="b")
-    bench.store.put(names.request_path(f"{lost.job}-2"), b"{")
+    bench.store.put(paths.request_path(f"{lost.job}-2"), b"{")
     client = Client({lost.run: "Failed"})
     asyncio.run(tend(client, http_api._in_thread))
     assert [other.run] == client.started
@@ -219,7 +220,7 @@ def test_retention_keeps_what_it_cannot_read_and_goes_on_with_the_rest(bench: Be
     batch = batch_of(bench, url, key="kept")
     for one in (stored, other):
         cancel(bench.store, one)
-    for path in (names.request_path(stored.run), names.batch_path(batch.id)):
+    for path in (paths.request_path(stored.run), paths.batch_path(batch.id)):
         spoil(bench, path, cut_off)
     assert [] == tended(bench)
     settings = bench.settings.model_copy(update={"retention_jobs_days": 1})
@@ -227,7 +228,7 @@ def test_retention_keeps_what_it_cannot_read_and_goes_on_with_the_rest(bench: Be
     swept.run()
     assert (True, 1, 0) == (swept.complete, swept.jobs.things, swept.batches.things)
     assert [stored.job] == [entry.job for entry in ledger.every(bench.store)]
-    assert bench.store.exists(names.batch_path(batch.id))
+    assert bench.store.exists(paths.batch_path(batch.id))
 
 
 def test_names_and_states_that_only_another_version_knows_stop_nobody(bench: Bench) -> None:

@@ -9,13 +9,13 @@ from typing import Any
 
 from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_blob_sas
 
-from shared import jobs, names
+from shared import jobs
 from shared.contracts import EndRecord, Priority, Result, StoredRequest
 from shared.cut import run_cut
 from shared.scoring import run_score
 from shared.settings import Settings
-from shared.steps import load_request, load_tracks, run_look, run_plan
-from shared.storage import BlobStore
+from shared.steps import load_tracks, run_look, run_plan
+from shared.storage import BlobStore, load_request, paths
 from shared.tracks import Track
 
 LIGHT = {
@@ -90,7 +90,7 @@ class Bench:
         return Result.model_validate_json(self.file(job, "result.json"))
 
     def file(self, job: str, name: str) -> bytes:
-        return self.store.get(names.file_path(job, name))
+        return self.store.get(paths.file_path(job, name))
 
     def tracks(self, job: str) -> dict[str, Track]:
         """Of a job that was scored."""

@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import batches, fan_out, jobs, ledger, names
+from shared import batches, fan_out, jobs
 from shared.contracts import Batch, BatchStatus
 from shared.errors import BatchNotFound, IdempotencyConflict, InvalidRequest, StorageUnavailable
 from shared.jobs import InvalidFields, cancel
-from shared.steps import find_secret
+from shared.storage import find_secret, ledger, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import LIGHT, Bench
 
@@ -79,7 +79,7 @@ def test_every_faulty_request_is_named_before_anything_starts(bench: Bench) -> N
         accept(bench, [good], models=["nothing"])
     with pytest.raises(InvalidFields, match="no label goalkick"):
         accept(bench, [good], cut={"thresholds": {"goalkick": 0.5}})
-    assert [] == list(bench.store.list(f"{names.BATCHES}/"))
+    assert [] == list(bench.store.list(f"{paths.BATCHES}/"))
 
 
 @pytest.mark.parametrize(
@@ -148,9 +148,9 @@ def test_each_job_has_its_own_secret_and_the_batch_none_in_the_end(bench: Bench)
     urls = [bench.upload(make_clip(5), f"{n}.mp4") for n in range(2)]
     signed = [bench.sas(url) for url in urls]
     batch = accept(bench, signed)
-    path = names.batch_secret_path(batch.id, batch.fingerprint)
+    path = paths.batch_secret_path(batch.id, batch.fingerprint)
     assert bench.store.exists(path)
-    stored = bench.store.get(names.batch_path(batch.id))
+    stored = bench.store.get(paths.batch_path(batch.id))
     assert b"sig=" not in stored
     expand(bench, batch)
     assert not bench.store.exists(path)

@@ -9,17 +9,16 @@ import pytest
 
 from activities.outcome import outcome
 from infra.local.azurite import Azurite
-from shared import names
 from shared.begun import MOST_BEGUN, Step
 from shared.errors import Cancelled, StorageUnavailable, WorkerKilled
 from shared.settings import Settings
 from shared.status import see
-from shared.storage import BlobStore
+from shared.storage import BlobStore, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
 pytestmark = pytest.mark.azurite
-STEP = Step("m-1", names.unit_step(7), names.summary_path("m-1", 7))
+STEP = Step("m-1", paths.unit_step(7), paths.summary_path("m-1", 7))
 
 
 @pytest.fixture
@@ -45,7 +44,7 @@ def test_an_attempt_that_ends_in_its_process_leaves_nothing_however_it_ends(
     for _ in range(MOST_BEGUN + 1):
         try:
             with STEP.attempt(store):
-                assert [names.begun_path("m-1", "00007", 1)] == marks(store)
+                assert [paths.begun_path("m-1", "00007", 1)] == marks(store)
                 if failure:
                     raise failure
         except type(failure or Exception()):
@@ -65,7 +64,7 @@ def test_the_third_attempt_whose_process_dies_is_the_last(store: BlobStore) -> N
 
 def test_another_unit_and_another_attempt_at_the_job_begin_at_zero(store: BlobStore) -> None:
     die(store)
-    for step in (Step("m-1", names.unit_step(8)), Step("m-1-2", names.unit_step(7))):
+    for step in (Step("m-1", paths.unit_step(8)), Step("m-1-2", paths.unit_step(7))):
         with step.attempt(store):
             pass
 
@@ -114,5 +113,5 @@ def test_a_mark_that_cannot_be_removed_takes_nothing_from_work_that_is_done(
 def test_marks_are_no_progress(azurite: Azurite) -> None:
     bench = Bench(azurite.connection_string)
     job = bench.accept(bench.upload(make_clip(5)))
-    die(bench.store, Step(job, names.unit_step(0)))
+    die(bench.store, Step(job, paths.unit_step(0)))
     assert 0 == see(bench.store, job).units

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import names
 from shared.contracts import Look, Plan, Result, State
 from shared.cut import run_cut
 from shared.scoring import run_score
 from shared.settings import ROOT
-from shared.steps import load_look, load_plan, load_summary, load_tracks, run_look, run_plan
+from shared.steps import load_tracks, run_look, run_plan
+from shared.storage import load_look, load_plan, load_summary, paths
 from shared.tracks import Track
 from tests.shared.inline import Bench
 from tests.shared.pictures import clip_model, head_model
@@ -143,4 +143,4 @@ def test_a_head_whose_source_is_refused_is_refused_with_it(
     assert end.state == State.COMPLETED_WITH_GAPS
     (gap,) = bench.result(job).gaps
     assert (gap.models, gap.code) == (("tiny-clip", "tiny-head"), "model_refused")
-    assert bench.store.find(names.summary_path(job, 0))
+    assert bench.store.find(paths.summary_path(job, 0))

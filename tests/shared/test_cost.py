@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 
 from infra.local.azurite import Azurite
-from shared.azure import traffic
 from shared.contracts import StageTiming, Tariff
 from shared.cost import cost_of, read_tariff
 from shared.settings import ROOT
+from shared.storage import traffic
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 

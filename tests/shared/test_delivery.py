@@ -11,20 +11,14 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import names
-from shared.callbacks import (
-    describe_callback,
-    find_callback_secret,
-    find_record,
-    keep_callback_secret,
-)
+from shared.callbacks import describe_callback, find_record
 from shared.contracts import ErrorBody, JobRequest, State, StoredRequest
 from shared.delivery import deliver
 from shared.errors import FileNotReady
 from shared.network import Patience
 from shared.settings import Settings
 from shared.steps import close_job
-from shared.storage import BlobStore
+from shared.storage import BlobStore, find_callback_secret, keep_callback_secret, paths
 from shared.webhooks import BACKOFF_S, validate_callback, verify
 from tests.shared.receivers import Play, Receiver, reset, say
 
@@ -60,7 +54,7 @@ class Told:
         )
         self.run = self.stored.run
         keep_callback_secret(self.store, self.stored, callback.query)
-        self.store.put(names.request_path(self.run), self.stored.model_dump_json().encode())
+        self.store.put(paths.request_path(self.run), self.stored.model_dump_json().encode())
         if state.ended:
             close_job(self.store, self.run, state, FAILED if state is State.FAILED else None)
 
@@ -118,7 +112,7 @@ def test_attempts_go_on_until_one_arrives_with_the_same_body_and_id(tell: Any) -
     assert [state for state, _ in waits] == ["pending"] * 3
     assert [BACKOFF_S[0] <= waits[0][1], BACKOFF_S[1] <= waits[1][1], waits[2][1]] == [True, True, 1000]
     # What a straggling unit leaves behind would change the status, and must not change what is sent.
-    told.store.put(names.summary_path(told.run, 0), b"{}")
+    told.store.put(paths.summary_path(told.run, 0), b"{}")
     assert told.deliver(4) == ("delivered", 0)
     assert told.statuses == [503, "broken_answer", 429, 204]
     assert len({asked.body for asked in told.receiver.asked}) == 1
@@ -140,7 +134,7 @@ def test_an_attempt_that_is_written_down_is_not_made_again(tell: Any) -> None:
 def test_an_attempt_whose_record_was_lost_comes_again_with_the_same_id_and_body(tell: Any) -> None:
     told = tell(say(200))
     told.deliver(1)
-    told.store.delete(names.callback_path(told.run))
+    told.store.delete(paths.callback_path(told.run))
     assert told.deliver(1) == ("delivered", 0)
     once, again = told.receiver.asked
     assert (once.headers["webhook-id"], once.body) == (again.headers["webhook-id"], again.body)
@@ -212,7 +206,7 @@ def test_a_job_without_a_callback_tells_nobody(tell: Any) -> None:
     told = tell()
     request = told.stored.request.model_copy(update={"callback": None})
     told.stored = told.stored.model_copy(update={"request": request})
-    told.store.put(names.request_path(told.run), told.stored.model_dump_json().encode())
+    told.store.put(paths.request_path(told.run), told.stored.model_dump_json().encode())
     assert told.deliver(1) == ("none", 0)
     assert describe_callback(told.store, told.stored) is None
     assert told.receiver.connections == 0

@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import names
 from shared.contracts import Result, State
 from shared.cut import run_cut
 from shared.jobs import cancel
 from shared.scoring import run_score
-from shared.steps import load_plan, load_summary, run_look, run_plan
+from shared.steps import run_look, run_plan
+from shared.storage import load_plan, load_summary, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
@@ -71,7 +71,7 @@ def segments(bench: Bench, url: str, **options: Any) -> str:
 
 
 def packets(bench: Bench, job: str) -> list[str]:
-    return list(bench.store.list(names.packets_folder(job)))
+    return list(bench.store.list(paths.packets_folder(job)))
 
 
 def finished(bench: Bench, job: str) -> Result:
@@ -165,7 +165,7 @@ def test_a_segment_that_is_scored_again_leaves_the_same_packets(bench: Bench, vi
     before = bench.store.get(path)
     bench.store.delete(path)
     for scores in load_summary(bench.store, job, 1).scores.values():
-        bench.store.delete(names.score_path(scores))
+        bench.store.delete(paths.score_path(scores))
     assert run_score(bench.settings, bench.store, job, 1).cached is False
     assert bench.store.get(path) == before
 
@@ -180,7 +180,7 @@ def test_a_job_that_is_cancelled_keeps_no_packets_and_gets_none_afterwards(
     end, _ = cancel(bench.store, stored)
     assert end.total == SEGMENTS + 1
     assert packets(bench, stored.run) == []
-    bench.store.delete(names.cancel_path(stored.run))  # as if the segment had not looked since
+    bench.store.delete(paths.cancel_path(stored.run))  # as if the segment had not looked since
     run_score(bench.settings, bench.store, stored.run, 1)
     assert packets(bench, stored.run) == []
 

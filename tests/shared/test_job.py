@@ -18,7 +18,8 @@ from shared.errors import BlobAccessDenied, Cancelled, NotAVideo, SegmentFailed,
 from shared.jobs import cancel
 from shared.media import probe
 from shared.scoring import run_score
-from shared.steps import find_secret, run_look, run_plan
+from shared.steps import run_look, run_plan
+from shared.storage import find_secret
 from tests.shared.clips import make_clip, reader
 from tests.shared.inline import Bench
 

@@ -8,8 +8,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import jobs, names
-from shared.azure import traffic
 from shared.contracts import JobStatus, State
 from shared.cut import run_cut
 from shared.errors import (
@@ -20,10 +18,11 @@ from shared.errors import (
     NothingToRetry,
     VideoChanged,
 )
-from shared.jobs import MOST_ATTEMPTS, after_loss, cancel, find_request, result_file, retry
+from shared.jobs import MOST_ATTEMPTS, after_loss, cancel, result_file, retry
 from shared.scoring import run_score
 from shared.status import Live, describe, see
-from shared.steps import find_secret, run_look, run_plan
+from shared.steps import run_look, run_plan
+from shared.storage import Secrets, _keep, find_request, find_secret, paths, traffic
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
@@ -123,7 +122,7 @@ def test_a_secret_does_not_outlive_its_job(bench: Bench) -> None:
     stored = bench.request(bench.sas(url))
     run_plan(bench.settings, bench.store, stored.run)
     cancel(bench.store, stored)
-    jobs._keep(bench.store, stored, jobs.Secrets("sig=late"))  # a duplicate that looked before the end
+    _keep(bench.store, stored, Secrets("sig=late"))  # a duplicate that looked before the end
     assert find_secret(bench.store, stored) == ""
 
 
@@ -220,6 +219,6 @@ def test_what_is_no_jobs_id_begins_nobody_elses(bench: Bench, job: str) -> None:
 
 def test_a_job_whose_records_were_removed_is_not_found(bench: Bench) -> None:
     job = bench.accept(bench.upload(CLIP, "removed.mp4"))
-    bench.store.delete(names.request_path(job))
+    bench.store.delete(paths.request_path(job))
     with pytest.raises(JobNotFound):
         see(bench.store, job)

@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import batches, ledger, names
+from shared import batches
 from shared.errors import QueueFull, TooManyJobs
 from shared.jobs import accept, cancel, retry
 from shared.quotas import caller_id, check_room
 from shared.settings import Settings
+from shared.storage import ledger, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 from tests.shared.test_batches import accept as accept_batch
@@ -67,7 +68,7 @@ def test_a_batch_that_does_not_fit_is_refused_whole(bench: Bench) -> None:
     post(bench, url, "1", None)
     with pytest.raises(TooManyJobs, match="1 have not ended, of at most 2; this request is for 2 more"):
         accept_batch(bench, [url, url])
-    assert [] == [*bench.store.list(f"{names.BATCHES}/"), *bench.store.list(f"{names.OPEN}/batches/")]
+    assert [] == [*bench.store.list(f"{paths.BATCHES}/"), *bench.store.list(f"{paths.OPEN}/batches/")]
 
 
 def test_a_batch_counts_from_its_acceptance_once(azurite: Azurite) -> None:
@@ -97,7 +98,7 @@ def test_a_job_of_a_batch_that_somebody_waits_for_counts_once(bench: Bench) -> N
     url = bench.upload(CLIP)
     bench.request(url, priority="batch")
     bench.request(url)
-    assert 2 == len(list(bench.store.list(f"{names.OPEN}/")))
+    assert 2 == len(list(bench.store.list(f"{paths.OPEN}/")))
     assert 1 == ledger.load(bench.store).jobs
 
 

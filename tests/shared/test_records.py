@@ -10,14 +10,13 @@ import pytest
 from pydantic import ValidationError
 
 from infra.local.azurite import Azurite
-from shared import names, records
 from shared.contracts import Batch, EndRecord, JobRequest, State, StoredRequest
 from shared.errors import BlobNotFound, RecordUnreadable
-from shared.jobs import find_request, instances
+from shared.jobs import instances
 from shared.provisional import events_so_far
 from shared.settings import Settings
 from shared.steps import close_job, run_plan
-from shared.storage import BlobStore
+from shared.storage import BlobStore, find_request, paths, records
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench
 
@@ -78,7 +77,7 @@ def store(azurite: Azurite) -> BlobStore:
 def test_what_cannot_be_read_is_told_by_its_path_and_without_its_content(
     store: BlobStore, spoil: Any
 ) -> None:
-    path = names.request_path("m-1")
+    path = paths.request_path("m-1")
     store.put(path, spoil(REQUEST.model_dump_json().encode()))
     with pytest.raises(RecordUnreadable) as raised:
         records.read(store, StoredRequest, path)
@@ -127,7 +126,7 @@ def test_a_run_whose_plan_cannot_be_read_ends_all_the_same(azurite: Azurite) -> 
     bench = Bench(azurite.connection_string)
     job = bench.accept(bench.upload(make_clip(5)))
     run_plan(bench.settings, bench.store, job)
-    path = names.plan_path(job)
+    path = paths.plan_path(job)
     bench.store.put(path, bench.store.get(path)[:-9])
     with pytest.raises(RecordUnreadable):
         run_plan(bench.settings, bench.store, job)

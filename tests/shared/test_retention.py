@@ -10,15 +10,15 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import batches, jobs, ledger, names
+from shared import batches, jobs
 from shared.contracts import State, StoredRequest
 from shared.cut import run_cut
 from shared.errors import BatchNotFound, JobNotFound, StorageUnavailable
-from shared.jobs import cancel, find_request
+from shared.jobs import cancel
 from shared.retention import Sweep
 from shared.scoring import run_score
-from shared.steps import find_secret, run_look, run_plan
-from shared.storage import BlobEntry, BlobStore
+from shared.steps import run_look, run_plan
+from shared.storage import BlobEntry, BlobStore, find_request, find_secret, ledger, paths
 from tests.shared.clips import make_clip
 from tests.shared.clocked import Clocked
 from tests.shared.inline import Bench
@@ -87,7 +87,7 @@ def test_a_job_goes_with_all_its_attempts_and_no_sooner_than_the_last(bench: Pas
     bench.wait(4)
     last = bench.request(url, **ONE)
     assert 2 == last.attempt
-    bench.store.put(names.begun_path(last.run, names.unit_step(0), 1), b"a process died")
+    bench.store.put(paths.begun_path(last.run, paths.unit_step(0), 1), b"a process died")
     bench.wait(4)
     bench.sweep()  # open
     cancel(bench.store, find_request(bench.store, last.job))
@@ -136,11 +136,11 @@ def test_an_open_job_keeps_its_scores_however_long_it_takes(bench: Past) -> None
 
 def test_a_job_whose_callback_is_owed_is_kept(bench: Past) -> None:
     run, _ = bench.run(bench.upload(CLIP), **ONE)
-    bench.store.put(names.open_callback_path(run), b"")
+    bench.store.put(paths.open_callback_path(run), b"")
     bench.wait(10)
     bench.sweep()
     assert bench.file(run, "cut.edl")
-    bench.store.delete(names.open_callback_path(run))
+    bench.store.delete(paths.open_callback_path(run))
     bench.sweep()
     assert [] == bench.paths("jobs")
 
@@ -200,8 +200,8 @@ def test_a_batch_that_was_half_removed_is_expanded_anew(bench: Past) -> None:
     url = bench.upload(CLIP)
     batch = accept(bench, [url], key="night-1", **ONE)
     expand(bench, batch)
-    bench.store.delete(names.batch_items_path(batch.id))
-    bench.store.delete(names.batch_block_path(batch.id, 0))
+    bench.store.delete(paths.batch_items_path(batch.id))
+    bench.store.delete(paths.batch_block_path(batch.id, 0))
     bench.wait(10)
     again = accept(bench, [url], key="night-1", **ONE)
     bench.sweep()
@@ -214,7 +214,7 @@ def test_a_secret_without_a_job_goes_and_that_of_an_open_job_stays(bench: Past) 
     bench.store.put("secrets/m-000000000000000000000000/f", b"sig=x", "text/plain")
     bench.wait(10)
     bench.sweep()
-    assert [names.secret_path(stored.run, stored.fingerprint)] == bench.paths("secrets")
+    assert [paths.secret_path(stored.run, stored.fingerprint)] == bench.paths("secrets")
     assert "sig=" in find_secret(bench.store, stored)
 
 

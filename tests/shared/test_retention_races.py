@@ -17,13 +17,14 @@ from hypothesis.stateful import (
 )
 
 from infra.local.azurite import Azurite
-from shared import jobs, names
+from shared import jobs
 from shared.contracts import State, StoredRequest
 from shared.cut import run_cut
 from shared.errors import JobNotFound, StorageUnavailable
-from shared.jobs import cancel, find_end, find_request
+from shared.jobs import cancel
 from shared.scoring import run_score
-from shared.steps import find_secret, load_plan, load_summary, run_look, run_plan
+from shared.steps import run_look, run_plan
+from shared.storage import find_end, find_request, find_secret, load_plan, load_summary, paths
 from tests.shared.clips import make_clip
 from tests.shared.test_retention import ONE, Past
 
@@ -155,7 +156,7 @@ class Service(RuleBasedStateMachine):
                 assert run == load_plan(store, run).job
                 scores: Any = load_summary(store, run, 0).scores
                 assert scores
-                assert all(store.exists(names.score_path(key)) for key in scores.values())
+                assert all(store.exists(paths.score_path(key)) for key in scores.values())
 
     def teardown(self) -> None:
         """Every open job ends well, and then all of it can go."""

@@ -16,7 +16,7 @@ import pytest
 from infra.local.azurite import Azurite
 from shared.contracts import Result, State
 from shared.settings import ROOT
-from shared.steps import load_plan
+from shared.storage import load_plan
 from tests.shared import boards
 from tests.shared.inline import Bench
 

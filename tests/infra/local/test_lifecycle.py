@@ -18,7 +18,7 @@ from infra.local.azurite import ROOT, Azurite
 from infra.local.embedded import EmbeddedHost, HostFailed
 from shared import names
 from shared.settings import Settings
-from shared.storage import BlobStore
+from shared.storage import BlobStore, paths
 from tests.infra.local.conftest import TINY, Api
 from tests.infra.local.processes import descendants, still_running
 
@@ -88,7 +88,7 @@ def test_unfinished_jobs_go_on_after_a_kill_and_do_not_repeat_what_was_done(tmp_
     job = "m-1"
     with EmbeddedHost(app=RESUMABLE, workers=1, data=tmp_path) as host:
         store = _store(host.connection_string)
-        store.put(names.request_path(job), b"{}")
+        store.put(paths.request_path(job), b"{}")
         with httpx.Client(base_url=host.base_url, trust_env=False) as http:
             http.post(f"/runtime/webhooks/durabletask/orchestrators/{names.JOB}/{job}", json=json.dumps(job))
         _until(lambda: len(list(store.list("done/"))) >= 2)
@@ -98,7 +98,7 @@ def test_unfinished_jobs_go_on_after_a_kill_and_do_not_repeat_what_was_done(tmp_
         before = set(_store(azurite.connection_string).list("done/"))
     with EmbeddedHost(app=RESUMABLE, workers=1, data=tmp_path) as host:
         store = _store(host.connection_string)
-        _until(lambda: store.exists(names.end_path(job)))
+        _until(lambda: store.exists(paths.end_path(job)))
         runs = [path.split("/")[2] for path in store.list("ran/")]
     assert 2 <= len(before) < 6
     assert {str(n) for n in range(6)} == set(runs)

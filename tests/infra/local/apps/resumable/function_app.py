@@ -10,7 +10,7 @@ import azure.functions as func
 
 from shared import names
 from shared.settings import get_settings
-from shared.storage import BlobStore
+from shared.storage import BlobStore, paths
 
 app = df.DFApp()
 
@@ -27,9 +27,9 @@ def job(context: df.DurableOrchestrationContext) -> Any:
 async def go_on(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
     """Starts what an earlier host has left, as the service's own timer does."""
     store = BlobStore.from_settings(get_settings())
-    for path in store.list(f"{names.JOBS}/"):
+    for path in store.list(f"{paths.JOBS}/"):
         instance = path.split("/")[1]
-        if path == names.request_path(instance) and not store.exists(names.end_path(instance)):
+        if path == paths.request_path(instance) and not store.exists(paths.end_path(instance)):
             await client.start_new(names.JOB, instance)
 
 
@@ -45,4 +45,4 @@ def step(name: str) -> None:
 
 @app.activity_trigger(input_name="instance")
 def close(instance: str) -> None:
-    BlobStore.from_settings(get_settings()).put(names.end_path(instance), b"{}")
+    BlobStore.from_settings(get_settings()).put(paths.end_path(instance), b"{}")

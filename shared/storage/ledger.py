@@ -24,10 +24,11 @@ from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 from urllib.parse import quote, unquote
 
-from shared import fan_out, names, records
+from shared import fan_out, names
 from shared.contracts import Batch, EndRecord, ErrorBody, Priority, State, StoredRequest
 from shared.errors import RecordUnreadable
-from shared.storage import BlobStore
+from shared.storage import paths, records
+from shared.storage.store import BlobStore
 
 log = logging.getLogger("matchcut")
 PARKED_FOR = timedelta(hours=1)
@@ -37,9 +38,9 @@ _LAST_MS = 10**13 - 1
 """Counting down from here puts the newest first: 13 digits of milliseconds last until the year 2286."""
 _ORDER: tuple[Priority, ...] = ("interactive", "batch")
 _MOST_TEXT = 500
-_OPEN_RUN = re.compile(rf"{names.OPEN}/[01]/([0-9]{{13}})_([^_/]+)_([^_/]+)")
-_OPEN_BATCH = re.compile(rf"{names.OPEN}/batches/([^_/]+)_([0-9]+)_([^_/]+)")
-_INDEXED = re.compile(rf"{names.INDEX}/([0-9]{{13}})_([^/]+)")
+_OPEN_RUN = re.compile(rf"{paths.OPEN}/[01]/([0-9]{{13}})_([^_/]+)_([^_/]+)")
+_OPEN_BATCH = re.compile(rf"{paths.OPEN}/batches/([^_/]+)_([0-9]+)_([^_/]+)")
+_INDEXED = re.compile(rf"{paths.INDEX}/([0-9]{{13}})_([^/]+)")
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def reopen(store: BlobStore, stored: StoredRequest) -> None:
     store.put(_open_path(stored, stored.priority), b"")
     if find(store, stored.run, stored.created) is None:
         tell(store, stored, State.QUEUED)
-    if ended := records.find(store, EndRecord, names.end_path(stored.run)):
+    if ended := records.find(store, EndRecord, paths.end_path(stored.run)):
         settle(store, stored, ended)
 
 
@@ -105,7 +106,7 @@ def open_runs(store: BlobStore, priority: Priority, at_a_time: int | None = 20) 
 
 def open_entries(store: BlobStore, priority: Priority, at_a_time: int | None = 20) -> Iterator[str]:
     """The same as paths, as `park` takes them; run_of says whose."""
-    return store.list(f"{names.OPEN}/{_ORDER.index(priority)}/", at_a_time)
+    return store.list(f"{paths.OPEN}/{_ORDER.index(priority)}/", at_a_time)
 
 
 def run_of(entry: str) -> str:
@@ -114,9 +115,9 @@ def run_of(entry: str) -> str:
 
 def is_open(store: BlobStore, stored: StoredRequest) -> bool:
     """Whether the run, or its callback, is still owed to somebody."""
-    paths = [_open_path(stored, priority) for priority in _ORDER]
-    paths.append(names.open_callback_path(stored.run))
-    return any(store.exists(path) for path in (*paths, *map(names.parked_path, paths)))
+    entries = [_open_path(stored, priority) for priority in _ORDER]
+    entries.append(paths.open_callback_path(stored.run))
+    return any(store.exists(path) for path in (*entries, *map(paths.parked_path, entries)))
 
 
 # ---------------------------------------------------------------- what cannot be read
@@ -124,7 +125,7 @@ def is_open(store: BlobStore, stored: StoredRequest) -> bool:
 
 def park(store: BlobStore, entry: str, why: RecordUnreadable) -> None:
     """What an entry of open/ leads to cannot be read: it goes out of the way of the others, for a while."""
-    store.put(names.parked_path(entry), why.message.encode(), "text/plain")
+    store.put(paths.parked_path(entry), why.message.encode(), "text/plain")
     store.delete(entry)
     log.error("parked %s: %s", entry, why.message)
 
@@ -136,15 +137,15 @@ def park_run(store: BlobStore, stored: StoredRequest, why: RecordUnreadable) -> 
 
 
 def park_batch(store: BlobStore, batch: str, why: RecordUnreadable) -> None:
-    for path in store.list(names.open_batch_folder(batch)):
+    for path in store.list(paths.open_batch_folder(batch)):
         park(store, path, why)
 
 
 def unpark(store: BlobStore, now: datetime) -> None:
     """What was parked PARKED_FOR ago is open again. If it still cannot be read, it is parked anew."""
-    for entry in store.entries(f"{names.PARKED}/"):
+    for entry in store.entries(f"{paths.PARKED}/"):
         if entry.modified < now - PARKED_FOR:
-            store.put(entry.path.removeprefix(f"{names.PARKED}/"), b"")
+            store.put(entry.path.removeprefix(f"{paths.PARKED}/"), b"")
             store.delete_unchanged([entry])  # unless somebody parks it at this moment
 
 
@@ -161,14 +162,14 @@ def close_batch(store: BlobStore, batch: Batch) -> None:
 
 def open_batches(store: BlobStore) -> list[str]:
     """Batches that are not expanded yet."""
-    folder = f"{names.OPEN}/batches/"
+    folder = f"{paths.OPEN}/batches/"
     return [path.removeprefix(folder).partition("_")[0] for path in store.list(folder)]
 
 
 def is_batch_open(store: BlobStore, batch: str) -> bool:
     """Whether it is not expanded yet, or cannot be read."""
-    folder = names.open_batch_folder(batch)
-    return any(True for where in (folder, names.parked_path(folder)) for _ in store.list(where, 1))
+    folder = paths.open_batch_folder(batch)
+    return any(True for where in (folder, paths.parked_path(folder)) for _ in store.list(where, 1))
 
 
 @dataclass
@@ -191,10 +192,10 @@ def load(store: BlobStore) -> Load:
     """One listing, and one more for each batch that is not expanded yet. What has another's name is passed
     over."""
     found, runs = Load(), set()
-    for path in store.list(f"{names.OPEN}/"):
+    for path in store.list(f"{paths.OPEN}/"):
         if told := _OPEN_BATCH.fullmatch(path):
             batch, total, caller = told.groups()
-            blocks = sum(1 for _ in store.list(names.batch_block_path(batch, None)))
+            blocks = sum(1 for _ in store.list(paths.batch_block_path(batch, None)))
             found.add(caller, max(0, int(total) - blocks * fan_out.BATCH_BLOCK))
         elif told := _OPEN_RUN.fullmatch(path):
             created, caller, run = told.groups()
@@ -212,7 +213,7 @@ def page(store: BlobStore, size: int, continuation: str | None = None) -> tuple[
 
     Raises InvalidRequest for a continuation that storage did not give.
     """
-    found, following = store.page(f"{names.INDEX}/", size, continuation)
+    found, following = store.page(f"{paths.INDEX}/", size, continuation)
     entries = [_entry(path, metadata) for path, metadata in found]
     return [entry for entry in entries if entry], following
 
@@ -272,12 +273,12 @@ def _ms(created: str) -> int:
 
 def _open_path(stored: StoredRequest, priority: Priority) -> str:
     caller = names.caller_mark(stored.caller)
-    return f"{names.OPEN}/{_ORDER.index(priority)}/{_ms(stored.created):013d}_{caller}_{stored.run}"
+    return f"{paths.OPEN}/{_ORDER.index(priority)}/{_ms(stored.created):013d}_{caller}_{stored.run}"
 
 
 def _batch_path(batch: Batch) -> str:
-    return names.open_batch_path(batch.id, len(batch.requests), batch.caller)
+    return paths.open_batch_path(batch.id, len(batch.requests), batch.caller)
 
 
 def _index_path(run: str, created: str) -> str:
-    return f"{names.INDEX}/{_LAST_MS - _ms(created):013d}_{run}"
+    return f"{paths.INDEX}/{_LAST_MS - _ms(created):013d}_{run}"

@@ -1,7 +1,7 @@
 """Clients of blob storage, what becomes of their failures, and what they are asked (floor 3).
 
-With shared/storage.py and shared/sources.py the only modules that know Azure. Authentication and retries
-are the SDK's. Its exceptions stop here: they may quote a URL with its signature, ours never do.
+Authentication and retries are the SDK's. Its exceptions stop here: they may quote a URL with its signature,
+ours never do.
 """
 
 from __future__ import annotations

@@ -16,7 +16,6 @@ from azure.core.exceptions import (
 )
 from azure.storage.blob import BlobServiceClient, ContainerClient, ContentSettings
 
-from shared.azure import service_of, translated, translated_own
 from shared.errors import (
     BadUrl,
     BlobNotFound,
@@ -24,6 +23,7 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.settings import Settings
+from shared.storage.clients import service_of, translated, translated_own
 
 
 @dataclass(frozen=True)
