@@ -23,7 +23,7 @@ from rich.progress import Progress as Bar
 
 from shared.contracts import JobStatus, Progress, Result
 from shared.redact import redact
-from shared.timecode import frame_to_timecode, timecode_to_frame
+from shared.timelines import frame_to_timecode, timecode_to_frame
 
 _QUERY = re.compile(r"([a-z][a-z0-9+.-]*://[^\s?#]*)[?#]\S*", re.IGNORECASE)
 _USER = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@]*@", re.IGNORECASE)

@@ -20,7 +20,7 @@ from samples.script import write_script
 from samples.sound import CHANNELS, RATE_HZ, Soundtrack
 from samples.truth import Parameters, Truth, truth_of
 from shared.contracts import fraction_text
-from shared.timecode import timecode_to_frame
+from shared.timelines import timecode_to_frame
 
 GOP_S = 2
 

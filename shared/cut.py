@@ -35,15 +35,20 @@ from shared.contracts import (
 )
 from shared.cost import cost_of, read_tariff
 from shared.drift import drift
-from shared.edits import cut_settings, make_edits
 from shared.errors import Incomplete, SegmentFailed
 from shared.proposals import audit_of
 from shared.settings import PREPROCESSING, VERSION, Settings
 from shared.spotting import Basis, shot_changes, spot
 from shared.steps import Meter, close_job, load_tracks
 from shared.storage import BlobStore, load_choice, load_look, load_plan, load_request, load_summary, paths
-from shared.timecode import frame_to_timecode, start_of_timeline
-from shared.timelines import FORMATS, write_timeline
+from shared.timelines import (
+    FORMATS,
+    cut_settings,
+    frame_to_timecode,
+    make_edits,
+    start_of_timeline,
+    write_timeline,
+)
 from shared.tracks import Track
 
 log = logging.getLogger("matchcut")

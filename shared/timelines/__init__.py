@@ -1,66 +1,18 @@
-"""Timelines: a result, written for those who read it (floor 2, pure).
+"""Events become edits, and edits become files that editors open: EDL, JSON and what else is registered.
 
-One entry in FORMATS makes a format. Every timeline can be written again from result.json,
-which is itself the format "json".
+Which events there are is decided in `spotting`.
 """
 
-from __future__ import annotations
+from shared.timelines.edits import cut_settings, make_edits
+from shared.timelines.formats import FORMATS, write_timeline
+from shared.timelines.timecode import frame_to_timecode, start_of_timeline, timecode_to_frame
 
-import json
-from collections.abc import Callable
-from dataclasses import dataclass
-
-from shared.contracts import Result
-from shared.edl import write_original_edl
-from shared.errors import InvalidRequest
-from shared.timecode import timecode_to_frame
-
-
-class UnknownFormat(InvalidRequest):
-    code = "unknown_format"
-    action = "Name one of the timeline formats that the message lists."
-
-
-@dataclass(frozen=True)
-class Format:
-    file_name: str
-    media_type: str
-    write: Callable[[Result], bytes]
-
-
-def write_timeline(result: Result, format: str) -> bytes:
-    """The result as the bytes of one format: the same result gives the same bytes.
-
-    Raises UnknownFormat for a name that is not in FORMATS, and ValueError where the result
-    contradicts itself (its start timecode does not exist at its rate).
-    """
-    if format not in FORMATS:
-        raise UnknownFormat(f"There is no timeline format {format!r}; there are {', '.join(FORMATS)}.")
-    return FORMATS[format].write(result)
-
-
-def _original_edl(result: Result) -> bytes:
-    video = result.video
-    edits = sorted(result.edits, key=lambda edit: edit.number)
-    return write_original_edl(
-        title=result.title,
-        clip_name=video.name,
-        rate=video.rate,
-        drop_frame=video.drop_frame,
-        start_frame=timecode_to_frame(video.start_timecode, video.rate, video.drop_frame),
-        clips=[(edit.source_in_frame, edit.source_out_frame) for edit in edits],
-        audio=video.audio,
-        gaps=result.gaps,
-    ).encode("ascii")
-
-
-def _json(result: Result) -> bytes:
-    """Canonical: keys sorted, two spaces, UTF-8 as it is, a line feed at the end, no NaN."""
-    value = result.model_dump(mode="json")
-    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
-
-
-FORMATS: dict[str, Format] = {
-    "original-edl": Format("cut.edl", "text/plain; charset=us-ascii", _original_edl),
-    "json": Format("result.json", "application/json", _json),
-}
+__all__ = [
+    "FORMATS",
+    "cut_settings",
+    "frame_to_timecode",
+    "make_edits",
+    "start_of_timeline",
+    "timecode_to_frame",
+    "write_timeline",
+]

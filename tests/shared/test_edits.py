@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.contracts import CutDefaults, CutOptions, Event, Timeline
-from shared.edits import cut_settings, make_edits, seconds_to_frames
+from shared.timelines import cut_settings, make_edits
+from shared.timelines.edits import seconds_to_frames
 from tests.shared.scores import CUT, NTSC, PAL
 
 

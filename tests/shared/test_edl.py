@@ -14,8 +14,9 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.contracts import Gap
-from shared.edl import MAX_CLIP_NAME_CHARS, MAX_TITLE_CHARS, edl_text, write_original_edl
-from shared.timecode import nominal_base, timecode_to_frame
+from shared.timelines import timecode_to_frame
+from shared.timelines.original_edl import MAX_CLIP_NAME_CHARS, MAX_TITLE_CHARS, edl_text, write_original_edl
+from shared.timelines.timecode import nominal_base
 
 GOLDEN = Path(__file__).parent.parent / "golden"
 CLIP_NAME = "CelticvsParis_First Half_3707723.m4v"

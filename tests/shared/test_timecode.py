@@ -7,15 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opentimelineio import opentime
 
-from shared.timecode import (
-    default_drop_frame,
-    frame_to_timecode,
-    frames_per_day,
-    nominal_base,
-    says_drop_frame,
-    start_of_timeline,
-    timecode_to_frame,
-)
+from shared.timelines import frame_to_timecode, start_of_timeline, timecode_to_frame
+from shared.timelines.timecode import default_drop_frame, frames_per_day, nominal_base, says_drop_frame
 
 NTSC_24, NTSC_30, NTSC_60 = (Fraction(base * 1000, 1001) for base in (24, 30, 60))
 COUNTS = [

@@ -17,7 +17,7 @@ from fractions import Fraction
 from itertools import count
 
 from shared.contracts import Gap
-from shared.timecode import frame_to_timecode, nominal_base
+from shared.timelines.timecode import frame_to_timecode, nominal_base
 
 MAX_TITLE_CHARS = 70
 """The TITLE line then fits a list of 80 columns."""
