@@ -26,8 +26,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from shared.contracts import ModelManifest
-from shared.media import snap_rate
 from shared.settings import ROOT
+from shared.video import snap_rate
 
 Array = npt.NDArray[Any]
 _COLOURS = {"rgb": cv2.COLOR_BGR2RGB, "gray": cv2.COLOR_BGR2GRAY}

@@ -25,9 +25,9 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from shared.contracts import ModelManifest
-from shared.media import snap_rate
 from shared.settings import ROOT
 from shared.tracks import Grid
+from shared.video import snap_rate
 
 Array = npt.NDArray[Any]
 Row = dict[str, Any]

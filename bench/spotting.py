@@ -16,16 +16,13 @@ from bench.figures import Figure, write
 from samples.evaluate import Score, score_anchors, score_edits
 from samples.match import write_match
 from shared.contracts import Timeline
-from shared.media import probe
-from shared.pictures import Pictures
 from shared.profiles import load_profile
-from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, PictureScorer, find_models, load_model, score_head
 from shared.settings import ROOT
-from shared.sound import sound
 from shared.spotting import Basis, shot_changes, spot
 from shared.timelines import make_edits
 from shared.tracks import Track
+from shared.video import Pictures, RangeReader, probe, sound
 
 SEEDS = (21, 22, 23, 24, 25, 26)
 SECONDS = 300

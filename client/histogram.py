@@ -15,12 +15,9 @@ from shared.contracts import ModelManifest
 from shared.drift import REFERENCE, Reference, measure, reference_json
 from shared.errors import MatchcutError, ModelRefused
 from shared.inference import Model, load_model, read_manifest
-from shared.media import probe
-from shared.pictures import Pictures
-from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, PictureScorer, score_head
-from shared.sound import sound
 from shared.tracks import Track
+from shared.video import Pictures, RangeReader, probe, sound
 
 _LIMIT_S = 4 * 3600
 

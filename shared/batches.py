@@ -42,9 +42,9 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.settings import Settings
-from shared.sources import parse_source
 from shared.steps import choose
 from shared.storage import BlobStore, Secrets, ledger, paths, records
+from shared.video import parse_source
 from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 8 * 1024**2

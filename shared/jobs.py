@@ -36,7 +36,6 @@ from shared.errors import (
     VideoTooLarge,
 )
 from shared.settings import Settings
-from shared.sources import look_up, open_source, parse_source
 from shared.steps import choose, close_job, settle
 from shared.storage import (
     NO_SECRETS,
@@ -57,6 +56,7 @@ from shared.storage import (
     split_secret,
 )
 from shared.timelines import FORMATS
+from shared.video import look_up, open_source, parse_source
 from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 64 * 1024

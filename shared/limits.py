@@ -13,9 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import lru_cache
-from typing import Self, TypeVar
+from typing import TypeVar
 
 from shared.errors import TooCostly
 from shared.settings import Settings
@@ -26,36 +24,6 @@ if sys.platform == "linux":
 T = TypeVar("T")
 _BACKSTOP_S = 60
 _AGAIN_S = 1.0
-
-
-@dataclass(frozen=True)
-class MediaLimits:
-    """The operator's limits on one video: see the settings of the same names (max_...)."""
-
-    pixels: int
-    streams: int
-    frames: int
-    rate: int
-    decode_errors: int
-    video_codecs: frozenset[str]
-    audio_codecs: frozenset[str]
-
-    @classmethod
-    @lru_cache(maxsize=4)
-    def of(cls, settings: Settings) -> Self:
-        return cls(
-            pixels=settings.max_picture_pixels,
-            streams=settings.max_streams,
-            frames=settings.max_frames,
-            rate=settings.max_frame_rate,
-            decode_errors=settings.max_decode_errors,
-            video_codecs=frozenset(settings.video_codecs),
-            audio_codecs=frozenset(settings.audio_codecs),
-        )
-
-    @classmethod
-    def default(cls) -> Self:
-        return cls.of(Settings.model_construct())
 
 
 # ---------------------------------------------------------------- one activity

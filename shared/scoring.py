@@ -17,17 +17,25 @@ from shared import names
 from shared.catalogue import Catalogue
 from shared.contracts import ModelRef, Plan, SpanFacts, StoredRequest, Unit, UnitSummary, fraction_text
 from shared.errors import Cancelled, ModelRefused, RecordUnreadable, VideoTooLong
-from shared.hearing import Samples
-from shared.packets import Gather, Joined, Part, part_of_npz, sound_of
-from shared.pictures import Picture, Pictures
-from shared.ranges import RangeReader
 from shared.scorer import AudioScorer, Model, PictureScorer, load_model, score_head
 from shared.settings import PREPROCESSING, Settings
-from shared.sound import sound
-from shared.steps import Meter, open_video
+from shared.steps import Meter
 from shared.storage import BlobStore, find_look, load_plan, load_request, paths, records
-from shared.sweep import Sweep
 from shared.tracks import Track, from_npz, to_npz
+from shared.video import (
+    Gather,
+    Joined,
+    Part,
+    Picture,
+    Pictures,
+    RangeReader,
+    Samples,
+    Sweep,
+    open_video,
+    part_of_npz,
+    sound,
+    sound_of,
+)
 
 log = logging.getLogger("matchcut")
 

@@ -11,7 +11,6 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Sequence
 from contextlib import suppress
 from datetime import datetime
-from functools import lru_cache
 from hashlib import sha256
 from math import ceil
 from typing import Literal
@@ -36,17 +35,12 @@ from shared.contracts import (
 )
 from shared.errors import ModelRefused, RecordUnreadable, UnknownModel, VideoTooLong
 from shared.inference import grid_of
-from shared.limits import MediaLimits
-from shared.media import probe
 from shared.plan import segments
 from shared.proposals import NOTHING, propose
-from shared.ranges import RangeReader
 from shared.settings import Settings
-from shared.sources import BlobFacts, open_source, parse_source, read_ranges
 from shared.storage import (
     BlobStore,
     find_look,
-    find_secret,
     ledger,
     load_choice,
     load_plan,
@@ -57,6 +51,10 @@ from shared.storage import (
     traffic,
 )
 from shared.tracks import Track, from_npz, stitch
+from shared.video import (
+    open_video,
+    probe,
+)
 
 
 class Meter:
@@ -85,24 +83,6 @@ def load_tracks(store: BlobStore, summaries: Iterable[UnitSummary]) -> dict[str,
         for model, key in summary.scores.items():
             parts[model].append(from_npz(store.get(paths.score_path(key))))
     return {model: settled(stitch(tracks)) for model, tracks in sorted(parts.items())}
-
-
-def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> RangeReader:
-    """The job's video, at the version it had when it was accepted."""
-    sas = find_secret(store, stored)
-    source = parse_source(stored.request.video, settings)
-    facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
-    header = _header(stored.run, stored.etag, stored.length_bytes)
-    reader = read_ranges(open_source(source, sas, settings), facts, header)
-    reader.limits = MediaLimits.of(settings)
-    return reader
-
-
-@lru_cache(maxsize=1)
-def _header(run: str, etag: str, length_bytes: int) -> dict[int, bytes]:
-    """The container's index of the run that this process works on: of a long video some megabytes, which
-    each unit needs. By run, since who may not read a video must not find it in memory either."""
-    return {}
 
 
 # ---------------------------------------------------------------- what runs

@@ -26,9 +26,7 @@ import numpy.typing as npt
 
 from models.export.heads import HEADS, LABELS, MODELS, Head
 from shared.inference import Model, load_model
-from shared.media import probe
-from shared.pictures import Picture, Pictures
-from shared.ranges import RangeReader
+from shared.video import Picture, Pictures, RangeReader, probe
 
 SHOTS = (
     (0, 0, 0, 126, "live-wide"),

@@ -13,7 +13,7 @@ import numpy as np
 from av.video.stream import VideoStream
 
 from shared.errors import StorageUnavailable
-from shared.ranges import RangeReader
+from shared.video import RangeReader
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 """Real footage, where it is."""

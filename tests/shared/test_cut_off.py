@@ -16,12 +16,10 @@ from av.stream import Discard
 
 from infra.local.azurite import Azurite
 from shared.contracts import Result, State
-from shared.media import Probe, probe
-from shared.packets import Gather, Joined, sound_of
-from shared.pictures import Pictures
 from shared.plan import segments
-from shared.sound import Heard, sound
-from shared.sweep import Sweep
+from shared.video import Gather, Joined, Pictures, Sweep, probe, sound, sound_of
+from shared.video.probe import Probe
+from shared.video.sound import Heard
 from tests.shared.clips import make_clip, reader
 from tests.shared.inline import Bench
 

@@ -15,12 +15,9 @@ from av.audio.stream import AudioStream
 
 from infra.local.azurite import Azurite
 from shared.contracts import State, VideoInfo
-from shared.hearing import Mono
-from shared.media import probe
-from shared.packets import Gather, Joined, sound_of
-from shared.pictures import Pictures
-from shared.sound import Heard, sound
-from shared.sweep import Sweep
+from shared.video import Gather, Joined, Pictures, Sweep, probe, sound, sound_of
+from shared.video.hearing import Mono
+from shared.video.sound import Heard
 from tests.shared.clips import numbered, reader
 from tests.shared.inline import Bench
 

@@ -15,8 +15,8 @@ from azure.core.credentials import AccessToken
 from shared.errors import BlobAccessDenied
 from shared.network import Guard
 from shared.settings import Settings
-from shared.sources import look_up, open_source, parse_source
 from shared.storage import identity, service_of, translated
+from shared.video import look_up, open_source, parse_source
 from tests.shared.receivers import Authority, Receiver, say
 
 SCOPE = "https://storage.azure.com/.default"

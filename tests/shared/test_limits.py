@@ -35,13 +35,10 @@ from shared.errors import (
     TooManyFrames,
     TooManyStreams,
 )
-from shared.limits import MediaLimits, within
-from shared.media import probe
-from shared.pictures import Pictures
-from shared.ranges import RangeReader
+from shared.limits import within
 from shared.settings import ROOT, Settings
 from shared.steps import run_plan
-from shared.sweep import Sweep
+from shared.video import MediaLimits, Pictures, RangeReader, Sweep, probe
 from tests.shared.clips import make_clip, reader
 from tests.shared.inline import Bench
 

@@ -15,10 +15,9 @@ from hypothesis import strategies as st
 
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, NotAVideo, StorageUnavailable
-from shared.media import probe, snap_rate, timeline_frame
-from shared.pictures import Pictures
 from shared.plan import segments
-from shared.sound import sound
+from shared.video import Pictures, probe, snap_rate, sound
+from shared.video.container import timeline_frame
 from tests.shared.clips import MEDIA, broken_reader, make_clip, read_number, reader
 
 NTSC = Fraction(30000, 1001)

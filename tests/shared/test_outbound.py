@@ -17,8 +17,9 @@ from shared.errors import BlobAccessDenied, HostNotAllowed, SourceTooSlow, Stora
 from shared.network import Endpoint, Guard, NoAnswer, Patience, post
 from shared.network.outbound import Answer
 from shared.settings import Settings
-from shared.sources import BlobFacts, Pace, look_up, open_source, parse_source, read_ranges
 from shared.storage import split_secret
+from shared.video import BlobFacts, look_up, open_source, parse_source, read_ranges
+from shared.video.source import Pace
 from tests.shared.receivers import Authority, Play, Receiver, drip, flood, reset, say, silence
 
 HOST = "hooks.example.com"

@@ -14,11 +14,8 @@ from hypothesis import strategies as st
 
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, StorageUnavailable
-from shared.media import open_container, probe
-from shared.packets import Gather, Joined, Part, part_of_npz, sound_of
-from shared.pictures import Pictures
-from shared.ranges import RangeReader
-from shared.sound import sound
+from shared.video import Gather, Joined, Part, Pictures, RangeReader, part_of_npz, probe, sound, sound_of
+from shared.video.container import open_container
 from tests.shared.clips import MEDIA, broken_reader, make_clip, reader
 from tests.shared.test_media import NTSC, info_of
 

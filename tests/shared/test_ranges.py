@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.errors import StorageUnavailable
-from shared.ranges import RangeReader
+from shared.video import RangeReader
 
 DATA = bytes(value * value % 251 for value in range(50_000))
 

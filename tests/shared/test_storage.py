@@ -12,8 +12,8 @@ from infra.local.azurite import Azurite
 from shared.errors import BadUrl, BlobAccessDenied, BlobNotFound, HostNotAllowed, StorageUnavailable
 from shared.redact import redact
 from shared.settings import Settings
-from shared.sources import look_up, open_source, parse_source, read_ranges
 from shared.storage import BlobStore, split_secret
+from shared.video import look_up, open_source, parse_source, read_ranges
 from tests.shared.inline import Bench
 
 CLOUD = Settings(

@@ -11,10 +11,7 @@ import pytest
 
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, StorageUnavailable
-from shared.media import probe
-from shared.pictures import Picture, Pictures
-from shared.sound import sound
-from shared.sweep import Sweep
+from shared.video import Picture, Pictures, Sweep, probe, sound
 from tests.shared.clips import MEDIA, broken_reader, make_clip, reader
 from tests.shared.test_media import CLIPS, NTSC, info_of, joined
 

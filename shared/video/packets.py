@@ -3,7 +3,7 @@
 A segment demuxes the sound along with the picture anyway. It keeps the sound's packets whose PTS lies in
 its core, and a name of the next one. Parts are one sound only where each begins with the very packet that
 follows the one before, from the beginning of the file to its end; else the sound is read in a pass of its
-own (shared/sound.py).
+own (shared/video/sound.py).
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ from av.packet import Packet, PacketSideData, PktSideDataT
 from av.stream import Stream
 
 from shared.contracts import VideoInfo
-from shared.hearing import Samples
-from shared.media import decoded, open_container
-from shared.ranges import RangeReader
-from shared.sound import Listener, hear
+from shared.video.container import decoded, open_container
+from shared.video.hearing import Samples
+from shared.video.ranges import RangeReader
+from shared.video.sound import Listener, hear
 
 MOST_BYTES = 64 << 20
 """A part beyond it (uncompressed sound, long segments) is not gathered: it is held in memory, twice."""

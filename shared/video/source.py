@@ -5,21 +5,30 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, unquote, urlsplit
 
 from azure.core import MatchConditions
 from azure.storage.blob import BlobClient
 
-from shared.errors import BadUrl, HostNotAllowed, SourceTooSlow
+from shared.contracts import (
+    StoredRequest,
+)
+from shared.errors import (
+    BadUrl,
+    HostNotAllowed,
+    SourceTooSlow,
+)
 from shared.network import Guard, deadline, guarded_session, listed, origin_of, parse_endpoint
-from shared.ranges import RangeReader
 from shared.settings import Settings
 from shared.storage import (
     BLOB_HOSTS,
     COUNTER,
     PATIENT,
     PROMPT,
+    BlobStore,
+    find_secret,
     identity,
     own_blob,
     own_session,
@@ -27,6 +36,8 @@ from shared.storage import (
     translated,
     transport,
 )
+from shared.video.limits import MediaLimits
+from shared.video.ranges import RangeReader
 
 
 @dataclass(frozen=True)
@@ -165,3 +176,21 @@ def read_ranges(
             ).readall()
 
     return RangeReader(fetch, facts.length_bytes, header)
+
+
+def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> RangeReader:
+    """The job's video, at the version it had when it was accepted."""
+    sas = find_secret(store, stored)
+    source = parse_source(stored.request.video, settings)
+    facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
+    header = _header(stored.run, stored.etag, stored.length_bytes)
+    reader = read_ranges(open_source(source, sas, settings), facts, header)
+    reader.limits = MediaLimits.of(settings)
+    return reader
+
+
+@lru_cache(maxsize=1)
+def _header(run: str, etag: str, length_bytes: int) -> dict[int, bytes]:
+    """The container's index of the run that this process works on: of a long video some megabytes, which
+    each unit needs. By run, since who may not read a video must not find it in memory either."""
+    return {}

@@ -10,9 +10,9 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from shared.contracts import VideoInfo
-from shared.hearing import Mono, Samples
-from shared.media import decode, open_container
-from shared.ranges import RangeReader
+from shared.video.container import decode, open_container
+from shared.video.hearing import Mono, Samples
+from shared.video.ranges import RangeReader
 
 _SILENCE_SAMPLES = 1 << 16
 

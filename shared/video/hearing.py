@@ -12,8 +12,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from shared.contracts import SoundFault
-from shared.index import indexed, packets
-from shared.ranges import RangeReader
+from shared.video.index import indexed, packets
+from shared.video.ranges import RangeReader
 
 Samples = npt.NDArray[np.float32]
 _TRIED_PACKETS = 50

@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from shared.errors import MatchcutError, StorageUnavailable
-from shared.limits import MediaLimits
+from shared.video.limits import MediaLimits
 
 
 class RangeReader(io.RawIOBase):

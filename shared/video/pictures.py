@@ -20,9 +20,9 @@ from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, TooManyFrames
-from shared.media import decoded, demux, frame_number, open_container, pts_of
-from shared.packets import Gather
-from shared.ranges import RangeReader
+from shared.video.container import decoded, demux, frame_number, open_container, pts_of
+from shared.video.packets import Gather
+from shared.video.ranges import RangeReader
 
 Pixels = npt.NDArray[np.uint8]
 _SEEK_BACK_S = (0, 2, 10, 60)

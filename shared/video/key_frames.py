@@ -15,10 +15,18 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
-from shared.media import REORDERED_FRAMES, decoded, demux, frame_number, open_container, pass_over, pts_of
-from shared.pictures import Picture, Pictures, is_key
-from shared.ranges import RangeReader
-from shared.sound import Heard, Listener
+from shared.video.container import (
+    REORDERED_FRAMES,
+    decoded,
+    demux,
+    frame_number,
+    open_container,
+    pass_over,
+    pts_of,
+)
+from shared.video.pictures import Picture, Pictures, is_key
+from shared.video.ranges import RangeReader
+from shared.video.sound import Heard, Listener
 
 
 @dataclass

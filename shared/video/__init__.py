@@ -1,0 +1,37 @@
+"""The caller's video: its blob, its container, and exactly decoded pictures and sound.
+
+Nothing here knows a model.
+"""
+
+from shared.video.hearing import Samples
+from shared.video.key_frames import Sweep
+from shared.video.limits import MediaLimits
+from shared.video.packets import Gather, Joined, Part, part_of_npz, sound_of
+from shared.video.pictures import Picture, Pictures
+from shared.video.probe import probe, snap_rate
+from shared.video.ranges import RangeReader
+from shared.video.sound import sound
+from shared.video.source import BlobFacts, look_up, open_source, open_video, parse_source, read_ranges
+
+__all__ = [
+    "BlobFacts",
+    "Gather",
+    "Joined",
+    "MediaLimits",
+    "Part",
+    "Picture",
+    "Pictures",
+    "RangeReader",
+    "Samples",
+    "Sweep",
+    "look_up",
+    "open_source",
+    "open_video",
+    "parse_source",
+    "part_of_npz",
+    "probe",
+    "read_ranges",
+    "snap_rate",
+    "sound",
+    "sound_of",
+]
