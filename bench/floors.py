@@ -23,7 +23,7 @@ import numpy.typing as npt
 from bench.cpu import Spent, measure
 from samples.match import EncoderFailed
 from shared.contracts import ModelManifest
-from shared.inference import OnnxModel, load_model
+from shared.models import OnnxModel, load_model
 from shared.settings import ROOT
 
 SEED = 1

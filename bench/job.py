@@ -29,10 +29,9 @@ from azure.storage.blob import BlobClient, BlobServiceClient
 from bench.cpu import Process, tree
 from infra.local.embedded import EmbeddedHost
 from shared.contracts import ModelManifest
-from shared.inference import find_models
+from shared.models import Track, find_models, from_npz
 from shared.settings import ROOT
 from shared.storage import paths
-from shared.tracks import Track, from_npz
 
 _CALM_S = 0.5
 _VIDEOS = "bench"

@@ -25,7 +25,7 @@ from onnx.utils import Extractor
 
 from bench.people import PEOPLE, SIZE, Array, found, pictures
 from models.export import players
-from shared.inference import Model, OnnxModel, load_model
+from shared.models import Model, OnnxModel, load_model
 from shared.settings import ROOT
 
 LEAST = 0.2

@@ -25,8 +25,8 @@ import numpy.typing as npt
 import onnxruntime as ort
 
 from shared.contracts import ModelManifest
+from shared.models import Grid
 from shared.settings import ROOT
-from shared.tracks import Grid
 from shared.video import snap_rate
 
 Array = npt.NDArray[Any]

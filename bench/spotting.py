@@ -16,12 +16,10 @@ from bench.figures import Figure, write
 from samples.evaluate import Score, score_anchors, score_edits
 from samples.match import write_match
 from shared.contracts import Timeline
-from shared.profiles import load_profile
-from shared.scorer import AudioScorer, PictureScorer, find_models, load_model, score_head
+from shared.models import AudioScorer, PictureScorer, Track, find_models, load_model, load_profile, score_head
 from shared.settings import ROOT
 from shared.spotting import Basis, shot_changes, spot
 from shared.timelines import make_edits
-from shared.tracks import Track
 from shared.video import Pictures, RangeReader, probe, sound
 
 SEEDS = (21, 22, 23, 24, 25, 26)

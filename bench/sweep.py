@@ -30,10 +30,8 @@ from bench.floors import axes, prepared
 from bench.job import Service, key_frames
 from bench.match import of_length
 from shared.contracts import Timeline
-from shared.inference import OnnxModel, find_models, load_model
+from shared.models import OnnxModel, PictureScorer, find_models, load_model, load_profile
 from shared.plan import segments
-from shared.profiles import load_profile
-from shared.scorer import PictureScorer
 from shared.settings import ROOT
 
 MODELS = ROOT / "models"

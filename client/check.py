@@ -11,10 +11,8 @@ import numpy as np
 
 from client.errors import ClientError
 from shared.contracts import ModelManifest, Profile
-from shared.drift import read_reference
 from shared.errors import ModelRefused
-from shared.inference import Model, load_model, read_manifest
-from shared.profiles import list_profiles, load_profile
+from shared.models import Model, list_profiles, load_model, load_profile, read_manifest, read_reference
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "models"
 

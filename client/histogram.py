@@ -1,4 +1,4 @@
-"""How a model's scores are spread over footage: its reference histogram (shared/drift.py)."""
+"""How a model's scores are spread over footage: its reference histogram (shared/models/drift.py)."""
 
 from __future__ import annotations
 
@@ -12,11 +12,20 @@ import numpy as np
 from client.check import BUILT_IN
 from client.errors import ClientError
 from shared.contracts import ModelManifest
-from shared.drift import REFERENCE, Reference, measure, reference_json
 from shared.errors import MatchcutError, ModelRefused
-from shared.inference import Model, load_model, read_manifest
-from shared.scorer import AudioScorer, PictureScorer, score_head
-from shared.tracks import Track
+from shared.models import (
+    REFERENCE,
+    AudioScorer,
+    Model,
+    PictureScorer,
+    Reference,
+    Track,
+    load_model,
+    measure,
+    read_manifest,
+    reference_json,
+    score_head,
+)
 from shared.video import Pictures, RangeReader, probe, sound
 
 _LIMIT_S = 4 * 3600

@@ -21,7 +21,6 @@ from orchestrator.openapi import openapi, result_schema
 from orchestrator.recent import Recent
 from orchestrator.starting import ensure_expanded, ensure_started, live, start_next, tend
 from shared import batches, jobs, listing, quotas
-from shared.catalogue import Catalogue
 from shared.contracts import (
     Batch,
     BatchStatus,
@@ -33,6 +32,7 @@ from shared.contracts import (
     StoredRequest,
 )
 from shared.errors import InvalidRequest, MatchcutError
+from shared.models import Catalogue
 from shared.provisional import events_so_far
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings

@@ -21,7 +21,6 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from shared import fan_out, jobs, names, quotas
-from shared.catalogue import Catalogue
 from shared.contracts import (
     Batch,
     BatchFailure,
@@ -41,8 +40,8 @@ from shared.errors import (
     RecordUnreadable,
     StorageUnavailable,
 )
+from shared.models import Catalogue, choose
 from shared.settings import Settings
-from shared.steps import choose
 from shared.storage import BlobStore, Secrets, ledger, paths, records
 from shared.video import parse_source
 from shared.webhooks import validate_callback

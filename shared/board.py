@@ -9,11 +9,7 @@ from itertools import groupby
 import numpy as np
 
 from shared.contracts import BoardResult, TextSpan, Timeline
-from shared.tracks import Scores, Track
-
-LABELS = ("home", "away", "clock_s", "goals")
-"""Goals of the side named first, of the other, seconds on the match clock, home + away; NaN: not read."""
-
+from shared.models import LABELS, Scores, Track
 
 # ---------------------------------------------------------------- readings -> score
 

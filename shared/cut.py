@@ -10,7 +10,6 @@ from typing import Literal
 from urllib.parse import unquote, urlsplit
 
 from shared.board import board_of
-from shared.catalogue import Catalogue
 from shared.contracts import (
     Audit,
     CascadeResult,
@@ -34,8 +33,8 @@ from shared.contracts import (
     VideoResult,
 )
 from shared.cost import cost_of, read_tariff
-from shared.drift import drift
 from shared.errors import Incomplete, SegmentFailed
+from shared.models import Catalogue, Track, drift
 from shared.proposals import audit_of
 from shared.settings import PREPROCESSING, VERSION, Settings
 from shared.spotting import Basis, shot_changes, spot
@@ -49,7 +48,6 @@ from shared.timelines import (
     start_of_timeline,
     write_timeline,
 )
-from shared.tracks import Track
 
 log = logging.getLogger("matchcut")
 

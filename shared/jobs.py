@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from shared import fan_out, names, quotas, retention
-from shared.catalogue import Catalogue
 from shared.contracts import (
     EndRecord,
     ErrorBody,
@@ -35,8 +34,9 @@ from shared.errors import (
     VideoChanged,
     VideoTooLarge,
 )
+from shared.models import Catalogue, choose
 from shared.settings import Settings
-from shared.steps import choose, close_job, settle
+from shared.steps import close_job, settle
 from shared.storage import (
     NO_SECRETS,
     BlobStore,

@@ -17,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.contracts import Audit, Event, LabelRule, LookedSpan, Profile, Timeline
+from shared.models import Grid, Track
 from shared.signals import Values, point_count, signal_values
 from shared.spotting import DIGITS, Basis, find_stretches, reach_s, spot
-from shared.tracks import Grid, Track
 
 CONFIDENCE = 0.95
 

@@ -14,14 +14,22 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 
 from shared import names
-from shared.catalogue import Catalogue
 from shared.contracts import ModelRef, Plan, SpanFacts, StoredRequest, Unit, UnitSummary, fraction_text
 from shared.errors import Cancelled, ModelRefused, RecordUnreadable, VideoTooLong
-from shared.scorer import AudioScorer, Model, PictureScorer, load_model, score_head
+from shared.models import (
+    AudioScorer,
+    Catalogue,
+    Model,
+    PictureScorer,
+    Track,
+    from_npz,
+    load_model,
+    score_head,
+    to_npz,
+)
 from shared.settings import PREPROCESSING, Settings
 from shared.steps import Meter
 from shared.storage import BlobStore, find_look, load_plan, load_request, paths, records
-from shared.tracks import Track, from_npz, to_npz
 from shared.video import (
     Gather,
     Joined,

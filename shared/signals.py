@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from shared.contracts import Signal, Timeline
 from shared.errors import ModelRefused
-from shared.tracks import Grid, Track
+from shared.models import Grid, Track
 
 Values = npt.NDArray[np.float64]
 Indices = npt.NDArray[np.int64]

@@ -19,8 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, ShotRule, Signal, Timeline
+from shared.models import Grid, Track
 from shared.signals import Indices, Values, cell_s, column_of, point_count, signal_values
-from shared.tracks import Grid, Track
 
 DIGITS = 6
 """Scores are rounded before they are compared, so what is printed is what was decided."""

@@ -17,7 +17,6 @@ from typing import Literal
 
 from shared import fan_out
 from shared.board import settled
-from shared.catalogue import Catalogue
 from shared.contracts import (
     Choice,
     EndRecord,
@@ -33,8 +32,8 @@ from shared.contracts import (
     UnitSummary,
     VideoInfo,
 )
-from shared.errors import ModelRefused, RecordUnreadable, UnknownModel, VideoTooLong
-from shared.inference import grid_of
+from shared.errors import RecordUnreadable, VideoTooLong
+from shared.models import Catalogue, Track, choose, from_npz, grid_of, stitch
 from shared.plan import segments
 from shared.proposals import NOTHING, propose
 from shared.settings import Settings
@@ -50,7 +49,6 @@ from shared.storage import (
     records,
     traffic,
 )
-from shared.tracks import Track, from_npz, stitch
 from shared.video import (
     open_video,
     probe,
@@ -86,37 +84,6 @@ def load_tracks(store: BlobStore, summaries: Iterable[UnitSummary]) -> dict[str,
 
 
 # ---------------------------------------------------------------- what runs
-
-
-def choose(catalogue: Catalogue, request: JobRequest) -> Choice:
-    """What a request asks for: its own models, else its profile's but for those that run on request;
-    and its extra_models. A head brings its source along.
-
-    A cascade needs a profile that allows it, and no model that has to see every picture.
-    Raises UnknownModel for a profile or a model that is not there, ModelRefused for one that is broken,
-    or what storage says.
-    """
-    there = catalogue.manifests()
-    profile = catalogue.profile(request.profile)
-
-    def asked(name: str) -> bool:
-        return name not in there or profile.run.get(name, there[name].run) != "request"
-
-    wanted = {*(request.models or filter(asked, profile.models)), *request.extra_models}
-    wanted |= {source for name in wanted if name in there and (source := there[name].source)}
-    if missing := sorted(wanted - set(there)):
-        faults = catalogue.faults()
-        for name in missing:
-            if name in faults:
-                raise ModelRefused(faults[name])
-        raise UnknownModel(f"There is no model {', '.join(missing)}; there are {', '.join(there)}.")
-    models = {name: there[name] for name in sorted(wanted)}
-    choice = Choice(profile=profile, models=models, cascade=False)
-    # A baseline or a rise needs the whole match, and so does a model that always runs but sees every picture.
-    based = {signal.model for signal in profile.signals if signal.transform != "level"}
-    blind = [name for name in choice.of(swept=False) if choice.run(name) == "always" or name in based]
-    cascade = profile.cascade is not None and not request.exhaustive and not blind
-    return choice.model_copy(update={"cascade": cascade})
 
 
 # ---------------------------------------------------------------- plan

@@ -19,7 +19,7 @@ import onnx
 from onnx import numpy_helper, parser
 
 from shared.contracts import ModelManifest, Provenance
-from shared.inference import OnnxModel
+from shared.models import OnnxModel
 
 Array = npt.NDArray[Any]
 

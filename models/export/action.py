@@ -21,7 +21,7 @@ import numpy as np
 from models.export import Array, Build, command, parse
 from models.export.checkpoint import fetch, read_pickled_arrays
 from shared.contracts import Provenance
-from shared.drift import REFERENCE
+from shared.models import REFERENCE
 from shared.settings import ROOT
 
 HERE = Path(__file__).resolve().parent

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.export import Array, Build, constant, parse, provenance
-from shared.drift import REFERENCE
+from shared.models import REFERENCE
 
 NAME = "crowd-excitement"
 RATE = 16000

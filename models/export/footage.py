@@ -25,7 +25,7 @@ import numpy as np
 import numpy.typing as npt
 
 from models.export.heads import HEADS, LABELS, MODELS, Head
-from shared.inference import Model, load_model
+from shared.models import Model, load_model
 from shared.video import Picture, Pictures, RangeReader, probe
 
 SHOTS = (

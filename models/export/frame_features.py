@@ -17,7 +17,7 @@ import numpy as np
 from models.export import Array, Build, command
 from models.export.networks import Network, Package
 from shared.contracts import Provenance
-from shared.drift import REFERENCE
+from shared.models import REFERENCE
 
 NAME = "frame-features"
 SIZE = 224

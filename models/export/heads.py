@@ -17,8 +17,7 @@ import numpy.typing as npt
 
 from models.export import Array, Build, command, parse
 from shared.contracts import Provenance
-from shared.drift import REFERENCE
-from shared.inference import read_manifest
+from shared.models import REFERENCE, read_manifest
 
 MODELS = Path(__file__).resolve().parent.parent
 LABELS = ("live-wide", "close-up", "replay")

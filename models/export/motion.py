@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.export import Array, Build, constant, parse, provenance
-from shared.drift import REFERENCE
+from shared.models import REFERENCE
 
 NAME = "motion"
 WIDTH, HEIGHT = 128, 72

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.export import Build, constant, parse, provenance
-from shared.drift import REFERENCE
+from shared.models import REFERENCE
 
 NAME = "pitch-share"
 WIDTH, HEIGHT = 96, 54

@@ -18,7 +18,7 @@ from models.export.focus import motion
 from models.export.networks import Network, Package
 from models.export.tfjs import Converter
 from shared.contracts import Provenance
-from shared.drift import REFERENCE
+from shared.models import REFERENCE
 
 NAME = "players"
 WIDTH, HEIGHT = 512, 288

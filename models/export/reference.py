@@ -13,7 +13,7 @@ from pathlib import Path
 
 from client.histogram import write_references
 from samples.match import write_match
-from shared.inference import read_manifest
+from shared.models import read_manifest
 
 SEED, SECONDS, WIDTH, HEIGHT, RATE = 17, 90, 640, 360, Fraction(25)
 MEASURED_ON = f"the sample match of seed {SEED}: {SECONDS} s, {WIDTH} x {HEIGHT}, {RATE} frames per second"

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 from models.export import Array, Build, constant, parse, provenance
-from shared.drift import REFERENCE
+from shared.models import REFERENCE
 
 NAME = "shot-change"
 WIDTH, HEIGHT = 32, 18

@@ -115,7 +115,7 @@ class ModelManifest(Contract):
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     golden: Golden = Golden()
     reference: str | None = None
-    """"sample/<file>": how its scores were spread over known footage (shared/drift.py)."""
+    """"sample/<file>": how its scores were spread over known footage (shared/models/drift.py)."""
     provenance: Provenance
 
     @property

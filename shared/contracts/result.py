@@ -152,7 +152,7 @@ class Lineage(Contract):
 
 
 class Drift(Contract):
-    """How far a model's scores lie from those of the footage it was measured on (shared/drift.py)."""
+    """How far a model's scores lie from those of the footage it was measured on (shared/models/drift.py)."""
 
     model: Name
     psi: float

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.floors import inference_floor, load, picture_floor, prepared, sound_floor
-from shared.inference import find_models
+from shared.models import find_models
 from shared.settings import ROOT
 
 MODELS = find_models(ROOT / "models")

@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 
 from bench.job import Run, batches
-from shared.inference import find_models
+from shared.models import Grid, Track, find_models
 from shared.settings import ROOT
-from shared.tracks import Grid, Track
 
 MODELS = find_models(ROOT / "models")
 RATE = Fraction(25)

@@ -14,9 +14,7 @@ from typer.testing import CliRunner
 from client.check import check_models
 from client.commands import MODELS, app
 from client.errors import ClientError
-from shared.drift import read_reference
-from shared.inference import find_models, read_manifest
-from shared.profiles import list_profiles
+from shared.models import find_models, list_profiles, read_manifest, read_reference
 
 
 def test_the_built_in_models_are_all_accepted() -> None:

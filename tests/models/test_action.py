@@ -22,7 +22,7 @@ from onnx import numpy_helper, parser
 from models.export import write
 from models.export.action import ARCHIVES, EPSILON, MEMBER, MODULES, REQUIREMENTS, build, folded, same
 from models.export.checkpoint import fetch, read_pickled_arrays
-from shared.inference import Model, load_model
+from shared.models import Model, load_model
 from shared.settings import ROOT
 
 FOLDER = ROOT / "models" / "action"

@@ -17,9 +17,8 @@ import pytest
 
 from models.export import build_all
 from models.export.__main__ import BUILDERS
-from shared.inference import Model, find_models, load_model
+from shared.models import Model, Scores, find_models, load_model
 from shared.settings import ROOT
-from shared.tracks import Scores
 
 MODELS = ROOT / "models"
 MEDIA = ROOT.parent / "shared" / "media"

@@ -16,7 +16,7 @@ import pytest
 from models.export import frame_features as source
 from models.export import write
 from models.export.networks import PACKAGES
-from shared.inference import Model, load_model
+from shared.models import Model, load_model
 from shared.settings import ROOT
 
 FOLDER = ROOT / "models" / source.NAME

@@ -30,7 +30,7 @@ from models.export.heads import (
     read_training,
     shares,
 )
-from shared.inference import find_models, load_model
+from shared.models import find_models, load_model
 from shared.settings import ROOT
 
 MEDIA = ROOT.parent / "shared" / "media" / "sn-mvfoul"

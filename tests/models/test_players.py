@@ -21,7 +21,7 @@ from models.export import players as source
 from models.export import write
 from models.export.networks import PACKAGES
 from shared.errors import ModelRefused
-from shared.inference import Model, load_model
+from shared.models import Model, load_model
 from shared.settings import ROOT
 
 FOLDER = ROOT / "models" / source.NAME

@@ -12,9 +12,9 @@ from azure.storage.blob import BlobServiceClient
 
 from infra.local.azurite import Azurite
 from models.export import Build, constant, parse, provenance, write
-from shared import catalogue as module
-from shared.catalogue import Catalogue
 from shared.contracts import ModelManifest
+from shared.models import Catalogue
+from shared.models import catalogue as module
 from shared.settings import Settings
 
 

@@ -14,9 +14,7 @@ import numpy.typing as npt
 
 from models.export import Build, constant, parse, provenance, write
 from shared.contracts import ModelManifest
-from shared.inference import Model
-from shared.scorer import PictureScorer
-from shared.tracks import Track
+from shared.models import Model, PictureScorer, Track
 
 Image = npt.NDArray[np.uint8]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from shared.contracts import CutDefaults, LabelRule, Profile, ShotRule, Signal
-from shared.tracks import Grid, Track
+from shared.models import Grid, Track
 
 NAN = float("nan")
 PAL = Fraction(25)

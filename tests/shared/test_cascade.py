@@ -12,11 +12,11 @@ import pytest
 from infra.local.azurite import Azurite
 from shared.contracts import Look, Plan, Result, State
 from shared.cut import run_cut
+from shared.models import Track
 from shared.scoring import run_score
 from shared.settings import ROOT
 from shared.steps import load_tracks, run_look, run_plan
 from shared.storage import load_look, load_plan, load_summary, paths
-from shared.tracks import Track
 from tests.shared.inline import Bench
 from tests.shared.pictures import clip_model, head_model
 

@@ -13,14 +13,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from shared.catalogue import Catalogue
 from shared.contracts import ModelRef
-from shared.drift import measure, reference_json
 from shared.errors import ModelRefused, UnknownModel
-from shared.inference import load_model
+from shared.models import Catalogue, Track, load_model, measure, reference_json
 from shared.settings import ROOT, Settings
 from shared.storage import BlobEntry
-from shared.tracks import Track
 from tests.models.test_drop_in import profile as write_profile
 from tests.shared.operator import Operator, files, make
 

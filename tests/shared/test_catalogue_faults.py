@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from shared import catalogue as module
-from shared.catalogue import Catalogue
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused, StorageUnavailable
+from shared.models import Catalogue
+from shared.models import catalogue as module
 from shared.storage import BlobEntry
 from tests.shared.operator import Operator, files, make
 

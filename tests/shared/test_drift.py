@@ -14,20 +14,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from shared.drift import (
-    BINS,
-    MOST_LABELS,
+from shared.errors import ModelRefused
+from shared.models import (
+    Grid,
     Reference,
+    Track,
     drift,
     measure,
-    parse_reference,
+    read_manifest,
     read_reference,
     reference_json,
 )
-from shared.errors import ModelRefused
-from shared.inference import read_manifest
+from shared.models.drift import BINS, MOST_LABELS, parse_reference
 from shared.settings import ROOT
-from shared.tracks import Grid, Track
 
 Scores = npt.NDArray[Any]
 GRID = Grid(Fraction(1), 1, 1, 0)

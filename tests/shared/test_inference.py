@@ -12,7 +12,7 @@ import pytest
 
 from models.export import Build, parse, provenance, write
 from shared.errors import ModelRefused
-from shared.inference import find_models, load_model, read_manifest
+from shared.models import find_models, load_model, read_manifest
 from tests.shared.pictures import clip_model
 
 

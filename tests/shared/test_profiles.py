@@ -10,7 +10,7 @@ import pytest
 
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused, UnknownModel
-from shared.profiles import list_profiles, load_profile
+from shared.models import list_profiles, load_profile
 from shared.settings import ROOT
 
 Change = Callable[[dict[str, Any]], Any]

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shared.contracts import Audit, Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal, Timeline
+from shared.models import Grid, Track
 from shared.proposals import audit_of, clopper_pearson, propose
 from shared.spotting import Basis, spot
-from shared.tracks import Grid, Track
 
 RATE, SECONDS = Fraction(25), 60
 FRAMES = SECONDS * 25

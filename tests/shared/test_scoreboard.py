@@ -19,13 +19,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.board import LABELS
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
-from shared.inference import load_model
-from shared.scoreboard import Board, Scoreboard, Text, load_scoreboard, read_board
+from shared.models import LABELS, Grid, load_model
+from shared.models.scoreboard import Board, Scoreboard, Text, load_scoreboard, read_board
 from shared.settings import ROOT
-from shared.tracks import Grid
 from tests.shared import boards
 
 FOLDER = ROOT / "models" / "scoreboard"

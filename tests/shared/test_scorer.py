@@ -11,10 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.inference import Model, load_model
-from shared.scorer import AudioScorer, PictureScorer, score_head
+from shared.models import AudioScorer, Model, PictureScorer, Track, load_model, score_head, stitch
 from shared.settings import ROOT
-from shared.tracks import Track, stitch
 from tests.shared.pictures import Shown, clip_model, feed, head_model, image_of, score_segment
 
 FILM, NTSC = Fraction(25), Fraction(30000, 1001)

@@ -8,11 +8,10 @@ import numpy as np
 import pytest
 
 from shared.contracts import Timeline
-from shared.profiles import load_profile
+from shared.models import Track, load_profile
 from shared.settings import ROOT
 from shared.spotting import Basis, spot
 from shared.timelines import make_edits
-from shared.tracks import Track
 from tests.shared.scores import NAN, PAL, make_track
 
 SECONDS = 600

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from shared.contracts import Event, Profile, Timeline
 from shared.errors import ModelRefused
+from shared.models import Grid, Track, stitch
 from shared.spotting import Basis, find_stretches, fuse, local_maxima, shot_changes, spot, suppress
-from shared.tracks import Grid, Track, stitch
 from tests.shared.scores import (
     NAN,
     NTSC,

@@ -14,8 +14,10 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shared.inference import Model, Windows, find_models, join, load_model, read_manifest
-from shared.tracks import Grid, Scored, Track
+from shared.models.load import load_model
+from shared.models.manifest import find_models, read_manifest
+from shared.models.model import Model, Windows, join
+from shared.models.tracks import Grid, Scored, Track
 
 __all__ = [
     "AudioScorer",

@@ -16,7 +16,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from shared.contracts import Contract, ModelManifest
 from shared.errors import ModelRefused
-from shared.tracks import Track
+from shared.models.tracks import Track
 
 REFERENCE = "sample/reference.json"
 """Where a model's reference lies in its folder, unless its manifest says otherwise."""

@@ -6,114 +6,22 @@ another engine than onnxruntime: then that makes the model.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from fractions import Fraction
-from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime as ort
-from pydantic import ValidationError
 
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
-from shared.scoreboard import load_scoreboard
-from shared.tracks import Grid, Scored, Scores
-
-Windows = npt.NDArray[Any]
-"""uint8 pictures or float32 sound."""
-
-
-class Model(Protocol):
-    """What scores windows, whatever engine runs it. A window's scores depend on nothing but the window and
-    its number."""
-
-    @property
-    def manifest(self) -> ModelManifest:
-        """What the model said of itself; it was held against what the engine found."""
-
-    def grid(self, rate: Fraction) -> Grid:
-        """Where its windows lie on a timeline of `rate` frames per second. Raises ValueError for a head."""
-
-    def see(self, windows: Windows, first: int = 0) -> Scored:
-        """Scores and embeddings of consecutive windows, the first of them number `first` on the global grid.
-
-        `windows`: uint8 (n, window, height, width, channels), or without the last axis for gray;
-        float32 (n, window) for audio, (n, size) for a head. Raises ModelRefused where it cannot score them.
-        """
-
-    def score(self, windows: Windows, first: int = 0) -> Scores:
-        """Scores alone of what `see` sees."""
-
-    def run(self, tensor: npt.NDArray[Any]) -> Scores:
-        """Scores of one batch as the golden sample holds it."""
-
+from shared.models.manifest import _channels
+from shared.models.model import Windows, grid_of, join
+from shared.models.tracks import Grid, Scored, Scores
 
 _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
-
-
-def read_manifest(folder: Path) -> ModelManifest:
-    """model.json of one model. Raises ModelRefused that says what is wrong with it."""
-    try:
-        manifest = ModelManifest.model_validate_json((folder / "model.json").read_bytes())
-    except OSError as bad:
-        raise ModelRefused(f"model {folder.name}: model.json cannot be read ({bad.strerror})") from bad
-    except ValidationError as bad:
-        first = bad.errors(include_url=False, include_input=False)[0]
-        where = ".".join(str(part) for part in first["loc"]) or "manifest"
-        raise ModelRefused(f"model {folder.name}: model.json: {where}: {first['msg']}") from bad
-    if problem := _contradiction(manifest):
-        raise ModelRefused(f"model {manifest.name}: {problem}")
-    return manifest
-
-
-def find_models(models_dir: Path) -> dict[str, ModelManifest]:
-    """Every folder of models_dir that has a model.json, by name. Raises ModelRefused."""
-    found = {}
-    for path in sorted(models_dir.glob("*/model.json")):
-        manifest = read_manifest(path.parent)
-        if manifest.name != path.parent.name:
-            raise ModelRefused(f"model {manifest.name} lies in a folder named {path.parent.name}")
-        found[manifest.name] = manifest
-    return found
-
-
-def load_model(folder: Path, threads: int = 1) -> Model:
-    """The model in `folder`, checked: digest, inputs, outputs, golden sample; by the engine it names.
-
-    One model per process for one manifest in one folder, so a changed digest loads anew.
-    Raises ModelRefused.
-    """
-    return _load(folder.resolve(), read_manifest(folder), threads)
-
-
-@lru_cache(maxsize=32)
-def _load(folder: Path, manifest: ModelManifest, threads: int) -> Model:
-    if manifest.engine == "rapidocr":
-        return load_scoreboard(folder, manifest, threads)
-    try:
-        graph = (folder / "model.onnx").read_bytes()
-    except OSError as bad:
-        raise ModelRefused(f"model {manifest.name}: model.onnx cannot be read ({bad.strerror})") from bad
-    if (digest := hashlib.sha256(graph).hexdigest()) != manifest.digest:
-        raise ModelRefused(f"model {manifest.name}: model.onnx is {digest[:12]}, not {manifest.digest[:12]}")
-    model = OnnxModel(manifest, graph, threads)
-    model.check_golden(folder)
-    return model
-
-
-def grid_of(manifest: ModelManifest, rate: Fraction) -> Grid:
-    """Where the windows lie on a timeline of `rate` frames per second (used by "native" models).
-
-    Raises ValueError for a head, whose windows are those of its source.
-    """
-    own = manifest.rate
-    if own == "source":
-        raise ValueError(f"{manifest.name} has the grid of {manifest.source}")
-    return Grid(rate if own == "native" else own, manifest.window, manifest.stride, manifest.anchor)
 
 
 class OnnxModel:
@@ -269,47 +177,12 @@ class OnnxModel:
         return ModelRefused(f"model {self.manifest.name}: {what}")
 
 
-def _channels(manifest: ModelManifest) -> int:
-    return 1 if manifest.input.colour in ("gray", None) else 3
-
-
 def _fits(shape: list[Any], wanted: Sequence[int | None]) -> bool:
     """A dimension that the graph (a name or None) or the manifest (None) leaves open takes any size."""
     return len(shape) == len(wanted) and all(
         not isinstance(size, int) or want is None or size == want
         for size, want in zip(shape, wanted, strict=True)
     )
-
-
-def _contradiction(manifest: ModelManifest) -> str | None:
-    """What the types of the contract cannot express, as one sentence."""
-    spec, axes = manifest.input, set(manifest.input.layout)
-    if manifest.kind in ("audio", "head"):
-        return None if spec.dtype == "float32" else f"{manifest.kind} is float32"
-    if len(axes) != len(spec.layout) or spec.layout[0] != "N" or not {"H", "W"} <= axes <= set("NTHWC"):
-        return f"input.layout {spec.layout!r} is not N and then H, W, and where needed T, C"
-    if "T" not in axes and manifest.window != 1:
-        return "a window of several pictures needs a T in input.layout"
-    if "C" not in axes and _channels(manifest) != 1:
-        return "colour pictures need a C in input.layout"
-    if not {len(spec.mean), len(spec.std)} <= {1, _channels(manifest)}:
-        return "input.mean and input.std have one number, or one per channel"
-    if 0.0 in spec.std:
-        return "input.std must not be 0"
-    if spec.dtype == "uint8" and (any(spec.mean) or set(spec.std) != {1.0}):
-        return "input.mean and input.std are for float32 inputs"
-    return None
-
-
-def join(parts: Sequence[Scored], manifest: ModelManifest) -> Scored:
-    """One after the other; none give arrays of no windows."""
-    none = np.empty((0, len(manifest.output.labels)), np.float32)
-    scores = np.concatenate([none, *(part.scores for part in parts)])
-    if manifest.embedding is None:
-        return Scored(scores, None)
-    nothing = np.empty((0, manifest.embedding.size), np.float16)
-    kept = [part.embedding for part in parts if part.embedding is not None]
-    return Scored(scores, np.concatenate([nothing, *kept]))
 
 
 def _activate(raw: Scores, activation: str) -> Scores:

@@ -20,10 +20,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shared.board import LABELS
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
-from shared.tracks import Grid, Scored, Scores
+from shared.models.tracks import Grid, Scored, Scores
 
 MOST_GOALS = 30
 MOST_MINUTES = 130
@@ -339,3 +338,7 @@ def digest_of(folder: Path, installed: str) -> str:
 
 def _one_line(bad: BaseException) -> str:
     return " ".join(str(bad).split())[:300]
+
+
+LABELS = ("home", "away", "clock_s", "goals")
+"""Goals of the side named first, of the other, seconds on the match clock, home + away; NaN: not read."""

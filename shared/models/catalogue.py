@@ -24,10 +24,11 @@ from functools import lru_cache
 from pathlib import Path
 
 from shared.contracts import ModelManifest, ModelRef, Profile
-from shared.drift import Reference, parse_reference, read_reference
 from shared.errors import BlobNotFound, ModelRefused, StorageUnavailable, UnknownModel, VideoChanged
-from shared.inference import load_model, read_manifest
-from shared.profiles import list_profiles, load_profile
+from shared.models.drift import Reference, parse_reference, read_reference
+from shared.models.load import load_model
+from shared.models.manifest import read_manifest
+from shared.models.profiles import list_profiles, load_profile
 from shared.settings import Settings
 from shared.storage import BlobEntry, BlobStore
 
