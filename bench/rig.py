@@ -29,8 +29,8 @@ from bench.faults import FaultProxy, Schedule
 from infra.local.azurite import Azurite
 from infra.local.embedded import EmbeddedHost
 from infra.local.ports import free_port
+from shared.callbacks import ID, verify
 from shared.settings import ROOT
-from shared.webhooks import ID, verify
 
 WORKERS = 2
 SECRET = "whsec_" + base64.b64encode(b"the-secret-of-the-chaos-receiver").decode()

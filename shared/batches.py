@@ -21,6 +21,7 @@ from datetime import datetime
 from pydantic import ValidationError
 
 from shared import fan_out, jobs, names, quotas
+from shared.callbacks import validate_callback
 from shared.contracts import (
     Batch,
     BatchFailure,
@@ -44,7 +45,6 @@ from shared.models import Catalogue, choose
 from shared.settings import Settings
 from shared.storage import BlobStore, Secrets, ledger, paths, records
 from shared.video import parse_source
-from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 8 * 1024**2
 _MOST_FAULTS = 50

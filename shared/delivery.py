@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from shared.callbacks import find_record
+from shared.callbacks import attempt, delivery, find_record, is_delivered, payload, validate_callback
 from shared.contracts import CallbackRecord, CallbackState, Delivery, State, StoredRequest
 from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady, RecordUnreadable
 from shared.network import Guard, Patience
@@ -20,7 +20,6 @@ from shared.storage import (
     paths,
     records,
 )
-from shared.webhooks import attempt, delivery, is_delivered, payload, validate_callback
 
 KINDS = {
     State.COMPLETED: "job.completed",

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from shared import fan_out, names, quotas, retention
+from shared.callbacks import validate_callback
 from shared.contracts import (
     EndRecord,
     ErrorBody,
@@ -57,7 +58,6 @@ from shared.storage import (
 )
 from shared.timelines import FORMATS
 from shared.video import look_up, open_source, parse_source
-from shared.webhooks import validate_callback
 
 MAX_BODY_BYTES = 64 * 1024
 MOST_ATTEMPTS = 5

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from infra.local.embedded import EmbeddedHost
-from shared.webhooks import verify
+from shared.callbacks import verify
 from tests.e2e.service import Service
 from tests.shared.clips import make_clip
 from tests.shared.receivers import Receiver, reset, say

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared.callbacks import describe_callback, find_record
+from shared.callbacks import describe_callback, find_record, validate_callback, verify
+from shared.callbacks.sending import BACKOFF_S
 from shared.contracts import ErrorBody, JobRequest, State, StoredRequest
 from shared.delivery import deliver
 from shared.errors import FileNotReady
@@ -19,7 +20,6 @@ from shared.network import Patience
 from shared.settings import Settings
 from shared.steps import close_job
 from shared.storage import BlobStore, find_callback_secret, keep_callback_secret, paths
-from shared.webhooks import BACKOFF_S, validate_callback, verify
 from tests.shared.receivers import Play, Receiver, reset, say
 
 pytestmark = pytest.mark.azurite

@@ -17,21 +17,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
+from shared.callbacks import attempt, payload, validate_callback, verify
+from shared.callbacks.receivers import Callback
+from shared.callbacks.sending import BACKOFF_S, backoff_s, retry_after_s
+from shared.callbacks.signing import sign
 from shared.contracts import Delivery
 from shared.errors import BadCallback, CallbackNotAllowed
 from shared.network import Endpoint, Guard, Patience
 from shared.settings import Settings, webhook_key
-from shared.webhooks import (
-    BACKOFF_S,
-    Callback,
-    attempt,
-    backoff_s,
-    payload,
-    retry_after_s,
-    sign,
-    validate_callback,
-    verify,
-)
 from tests.shared.receivers import Play, Receiver, drip, reset, say, silence
 
 # The example that the libraries of Standard Webhooks all test themselves with.
