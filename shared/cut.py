@@ -9,7 +9,6 @@ from pathlib import PurePosixPath
 from typing import Literal
 from urllib.parse import unquote, urlsplit
 
-from shared.board import board_of
 from shared.contracts import (
     Audit,
     CascadeResult,
@@ -35,9 +34,8 @@ from shared.contracts import (
 from shared.cost import cost_of, read_tariff
 from shared.errors import Incomplete, SegmentFailed
 from shared.models import Catalogue, Track, drift
-from shared.proposals import audit_of
 from shared.settings import PREPROCESSING, VERSION, Settings
-from shared.spotting import Basis, shot_changes, spot
+from shared.spotting import Basis, audit_of, board_of, shot_changes, spot
 from shared.steps import Meter, close_job, load_tracks
 from shared.storage import BlobStore, load_choice, load_look, load_plan, load_request, load_summary, paths
 from shared.timelines import (

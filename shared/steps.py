@@ -16,7 +16,6 @@ from math import ceil
 from typing import Literal
 
 from shared import fan_out
-from shared.board import settled
 from shared.contracts import (
     Choice,
     EndRecord,
@@ -35,8 +34,8 @@ from shared.contracts import (
 from shared.errors import RecordUnreadable, VideoTooLong
 from shared.models import Catalogue, Track, choose, from_npz, grid_of, stitch
 from shared.plan import segments
-from shared.proposals import NOTHING, propose
 from shared.settings import Settings
+from shared.spotting import NOTHING, propose, settled
 from shared.storage import (
     BlobStore,
     find_look,

@@ -9,9 +9,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shared.board import board_of, settled, steady
 from shared.contracts import BoardResult, TextSpan, Timeline
 from shared.models import LABELS, Grid, Scores, Track
+from shared.spotting import board_of, settled
+from shared.spotting.board import steady
 from tests.shared.scores import NTSC, PAL, make_track
 
 # ---------------------------------------------------------------- readings -> score

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from shared.contracts import Audit, Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal, Timeline
 from shared.models import Grid, Track
-from shared.proposals import audit_of, clopper_pearson, propose
-from shared.spotting import Basis, spot
+from shared.spotting import Basis, audit_of, propose, spot
+from shared.spotting.audit import clopper_pearson
 
 RATE, SECONDS = Fraction(25), 60
 FRAMES = SECONDS * 25

@@ -14,7 +14,9 @@ from hypothesis import strategies as st
 from shared.contracts import Event, Profile, Timeline
 from shared.errors import ModelRefused
 from shared.models import Grid, Track, stitch
-from shared.spotting import Basis, find_stretches, fuse, local_maxima, shot_changes, spot, suppress
+from shared.spotting import Basis, shot_changes, spot
+from shared.spotting.events import fuse
+from shared.spotting.peaks import find_stretches, local_maxima, suppress
 from tests.shared.scores import (
     NAN,
     NTSC,

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from fractions import Fraction
 from math import ceil, floor
 from typing import NamedTuple
@@ -18,9 +17,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, ShotRule, Signal, Timeline
+from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, Signal, Timeline
 from shared.models import Grid, Track
-from shared.signals import Indices, Values, cell_s, column_of, point_count, signal_values
+from shared.spotting.peaks import _limited, _points, find_stretches, suppress
+from shared.spotting.shots import _changing
+from shared.spotting.signals import Values, cell_s, point_count, signal_values
 
 DIGITS = 6
 """Scores are rounded before they are compared, so what is printed is what was decided."""
@@ -40,14 +41,6 @@ class Sampled(NamedTuple):
     signal: Signal
     values: Values
     unseen: npt.NDArray[np.bool_]
-
-
-class Stretch(NamedTuple):
-    """Points [start, end) at or above the release, and the first highest of them."""
-
-    start: int
-    peak: int
-    end: int
 
 
 @dataclass(frozen=True)
@@ -197,41 +190,6 @@ def fuse(rule: LabelRule, signals: Iterable[tuple[Signal, Values]]) -> Fused:
     )
 
 
-def find_stretches(score: Values, threshold: float, release: float) -> list[Stretch]:
-    """Maximal stretches at or above the release that reach the threshold: hysteresis with two
-    thresholds, as in Canny, IEEE Trans. PAMI 8 (1986) 679-698. NaN ends a stretch. A threshold
-    below the release lowers the release with it.
-    """
-    above = np.concatenate([[False], score >= min(release, threshold), [False]])
-    edges = np.flatnonzero(above[1:] != above[:-1]).reshape(-1, 2)
-    stretches = (Stretch(int(a), int(a + np.argmax(score[a:b])), int(b)) for a, b in edges)
-    return [stretch for stretch in stretches if score[stretch.peak] >= threshold]
-
-
-def suppress(places: Indices, scores: Values, distance: int) -> list[int]:
-    """Non-maximum suppression: indices of the places that stay, ascending.
-
-    From the highest down, a place stays if every one that stays already is at least `distance`
-    away; of two as high the earlier goes first. Greedy, as in Neubeck and Van Gool, "Efficient
-    non-maximum suppression", ICPR 2006.
-    """
-    free = np.ones(len(places), bool)
-    kept = []
-    for index in np.lexsort((places, -scores)):
-        if free[index]:
-            kept.append(int(index))
-            free &= np.abs(places - places[index]) >= distance
-    return sorted(kept)
-
-
-def _limited(stretch: Stretch, longest: int) -> Stretch:
-    """The stretch cut to `longest` points, as nearly centred on its peak as the stretch allows."""
-    if stretch.end - stretch.start <= longest:
-        return stretch
-    start = min(max(stretch.start, stretch.peak - longest // 2), stretch.end - longest)
-    return Stretch(start, stretch.peak, start + longest)
-
-
 def _evidence(rule: LabelRule, signals: Iterable[tuple[Signal, Values]], point: int) -> tuple[Evidence, ...]:
     """What each signal that is present said at the point, the strongest in favour first."""
     said = [
@@ -245,54 +203,3 @@ def _evidence(rule: LabelRule, signals: Iterable[tuple[Signal, Values]], point: 
         if not np.isnan(values[point])
     ]
     return tuple(sorted(said, key=lambda item: (-item.weight * item.value, item.signal)))
-
-
-def _points(seconds: Decimal, per_second: Fraction) -> int:
-    """Fewest points that span at least `seconds`."""
-    return ceil(Fraction(seconds) * per_second)
-
-
-def shot_changes(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> tuple[int, ...]:
-    """Timeline frames that begin a new shot, ascending.
-
-    A change is a local maximum of the pair model at or above the threshold (of a plateau the
-    first window), thinned by min_gap_s, the highest first; beside what was not scored none is known to be
-    a maximum. Its frame is the one on the screen at the
-    anchor sample: floor(sample * the timeline's rate / the model's). None where the model did not run.
-    Raises ModelRefused where the track lacks the rule's label.
-    """
-    if rule is None or rule.model not in tracks:
-        return ()
-    track = tracks[rule.model]
-    scores = track.scores[:, column_of(track, rule.label, "shots")].astype(np.float64)
-    maxima = local_maxima(scores)
-    maxima = maxima[scores[maxima] >= rule.threshold]
-    hops_per_second = track.grid.rate / track.grid.stride
-    kept = suppress(maxima, scores[maxima], _points(rule.min_gap_s, hops_per_second))
-    frames = {_frame(track, int(maxima[index]), timeline) for index in kept}
-    return tuple(sorted(frame for frame in frames if frame < timeline.frames))
-
-
-def _changing(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> list[int]:
-    """Timeline frames of every window at or above the threshold, ascending: unlike the maxima among
-    them, these do not depend on what lies beyond a looked span."""
-    if rule is None or rule.model not in tracks:
-        return []
-    track = tracks[rule.model]
-    scores = track.scores[:, column_of(track, rule.label, "shots")]
-    return [_frame(track, int(window), timeline) for window in np.flatnonzero(scores >= rule.threshold)]
-
-
-def _frame(track: Track, row: int, timeline: Timeline) -> int:
-    """The timeline frame on the screen at the anchor of a row's window."""
-    return timeline.frame_at(track.grid.anchor_s(track.first + row))
-
-
-def local_maxima(values: Values) -> Indices:
-    """Indices of the values above both neighbours, of a plateau the first. Beyond the ends all is lower;
-    NaN may be higher than any."""
-    level = np.concatenate([[-np.inf], np.where(np.isnan(values), np.inf, values), [-np.inf]])
-    steps = np.flatnonzero(level[1:] != level[:-1])
-    rises = level[steps + 1] > level[steps]
-    found = steps[:-1][rises[:-1] & ~rises[1:]]
-    return np.asarray(found[~np.isnan(values[found])], np.int64)
