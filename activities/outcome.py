@@ -13,11 +13,10 @@ from contextlib import nullcontext
 from functools import lru_cache
 from typing import Any
 
-from shared.begun import Step
 from shared.errors import MatchcutError
-from shared.limits import within
 from shared.redact import redact
 from shared.settings import Settings, get_settings
+from shared.steps import Step, within
 from shared.storage import BlobStore
 
 log = logging.getLogger("matchcut")

@@ -7,9 +7,8 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared.begun import Step
 from shared.names import PLAN_JOB
-from shared.steps import run_plan
+from shared.steps import Step, run_plan
 from shared.storage import plan_path
 
 blueprint = df.Blueprint()

@@ -7,9 +7,8 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared.begun import Step
 from shared.names import PLAN_LOOK
-from shared.steps import run_look
+from shared.steps import Step, run_look
 from shared.storage import look_path
 
 blueprint = df.Blueprint()

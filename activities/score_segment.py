@@ -7,9 +7,8 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared.begun import Step
 from shared.names import SCORE_SEGMENT
-from shared.scoring import run_score
+from shared.steps import Step, run_score
 from shared.storage import summary_path, unit_step
 
 blueprint = df.Blueprint()

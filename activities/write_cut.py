@@ -7,9 +7,8 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared.begun import Step
-from shared.cut import run_cut
 from shared.names import WRITE_CUT
+from shared.steps import Step, run_cut
 
 blueprint = df.Blueprint()
 

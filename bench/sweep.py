@@ -31,8 +31,8 @@ from bench.job import Service, key_frames
 from bench.match import of_length
 from shared.contracts import Timeline
 from shared.models import OnnxModel, PictureScorer, find_models, load_model, load_profile
-from shared.plan import segments
 from shared.settings import ROOT
+from shared.steps import segments
 
 MODELS = ROOT / "models"
 SEGMENTS_S = (10, 30, 60, 120)

@@ -13,7 +13,7 @@ from typing import Any
 from unittest import mock
 
 from function_app import app
-from shared.scoring import run_score
+from shared.steps import run_score
 
 __all__ = ["app"]
 

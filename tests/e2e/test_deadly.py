@@ -8,7 +8,7 @@ import pytest
 
 from infra.local.azurite import Azurite
 from infra.local.embedded import EmbeddedHost
-from shared.begun import MOST_BEGUN
+from shared.steps.begun import MOST_BEGUN
 from shared.storage import paths
 from tests.e2e.deadly import DEADLY_UNIT
 from tests.e2e.service import Service

@@ -15,11 +15,9 @@ from client.histogram import write_references
 from infra.local.azurite import Azurite
 from models.export import Build, constant, parse, provenance, write
 from shared.contracts import State
-from shared.cut import run_cut
 from shared.errors import ModelRefused
-from shared.scoring import run_score
 from shared.settings import ROOT
-from shared.steps import run_plan
+from shared.steps import run_cut, run_plan, run_score
 from tests.shared.inline import Bench
 
 pytestmark = pytest.mark.azurite

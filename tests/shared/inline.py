@@ -11,11 +11,9 @@ from azure.storage.blob import BlobSasPermissions, BlobServiceClient, generate_b
 
 from shared import jobs
 from shared.contracts import EndRecord, Priority, Result, StoredRequest
-from shared.cut import run_cut
 from shared.models import Track
-from shared.scoring import run_score
 from shared.settings import Settings
-from shared.steps import load_tracks, run_look, run_plan
+from shared.steps import load_tracks, run_cut, run_look, run_plan, run_score
 from shared.storage import BlobStore, load_request, paths
 
 LIGHT = {

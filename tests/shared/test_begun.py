@@ -9,10 +9,11 @@ import pytest
 
 from activities.outcome import outcome
 from infra.local.azurite import Azurite
-from shared.begun import MOST_BEGUN, Step
 from shared.errors import Cancelled, StorageUnavailable, WorkerKilled
 from shared.settings import Settings
 from shared.status import see
+from shared.steps import Step
+from shared.steps.begun import MOST_BEGUN
 from shared.storage import BlobStore, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench

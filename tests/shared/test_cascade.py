@@ -11,11 +11,9 @@ import pytest
 
 from infra.local.azurite import Azurite
 from shared.contracts import Look, Plan, Result, State
-from shared.cut import run_cut
 from shared.models import Track
-from shared.scoring import run_score
 from shared.settings import ROOT
-from shared.steps import load_tracks, run_look, run_plan
+from shared.steps import load_tracks, run_cut, run_look, run_plan, run_score
 from shared.storage import load_look, load_plan, load_summary, paths
 from tests.shared.inline import Bench
 from tests.shared.pictures import clip_model, head_model

@@ -9,8 +9,8 @@ import pytest
 
 from infra.local.azurite import Azurite
 from shared.contracts import StageTiming, Tariff
-from shared.cost import cost_of, read_tariff
 from shared.settings import ROOT
+from shared.steps.cost import cost_of, read_tariff
 from shared.storage import traffic
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench

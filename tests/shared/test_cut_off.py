@@ -16,7 +16,7 @@ from av.stream import Discard
 
 from infra.local.azurite import Azurite
 from shared.contracts import Result, State
-from shared.plan import segments
+from shared.steps import segments
 from shared.video import Gather, Joined, Pictures, Sweep, probe, sound, sound_of
 from shared.video.probe import Probe
 from shared.video.sound import Heard

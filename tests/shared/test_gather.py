@@ -13,10 +13,8 @@ import pytest
 
 from infra.local.azurite import Azurite
 from shared.contracts import Result, State
-from shared.cut import run_cut
 from shared.jobs import cancel
-from shared.scoring import run_score
-from shared.steps import run_look, run_plan
+from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import load_plan, load_summary, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench

@@ -13,11 +13,9 @@ import pytest
 
 from infra.local.azurite import Azurite
 from shared.contracts import State
-from shared.cut import run_cut
 from shared.errors import BlobAccessDenied, Cancelled, NotAVideo, SegmentFailed, VideoChanged, VideoTooLong
 from shared.jobs import cancel
-from shared.scoring import run_score
-from shared.steps import run_look, run_plan
+from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import find_secret
 from shared.video import probe
 from tests.shared.clips import make_clip, reader

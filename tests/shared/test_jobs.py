@@ -9,7 +9,6 @@ import pytest
 
 from infra.local.azurite import Azurite
 from shared.contracts import JobStatus, State
-from shared.cut import run_cut
 from shared.errors import (
     FileNotReady,
     IdempotencyConflict,
@@ -19,9 +18,8 @@ from shared.errors import (
     VideoChanged,
 )
 from shared.jobs import MOST_ATTEMPTS, after_loss, cancel, result_file, retry
-from shared.scoring import run_score
 from shared.status import Live, describe, see
-from shared.steps import run_look, run_plan
+from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import Secrets, _keep, find_request, find_secret, paths, traffic
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench

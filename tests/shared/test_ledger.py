@@ -9,11 +9,10 @@ import pytest
 from infra.local.azurite import Azurite
 from shared import names, status
 from shared.contracts import State
-from shared.cut import run_cut
 from shared.errors import InvalidRequest, JobNotFound
 from shared.jobs import cancel, turn
 from shared.listing import list_jobs, parse_query
-from shared.steps import run_plan
+from shared.steps import run_cut, run_plan
 from shared.storage import ledger
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench

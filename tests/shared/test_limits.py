@@ -35,9 +35,8 @@ from shared.errors import (
     TooManyFrames,
     TooManyStreams,
 )
-from shared.limits import within
 from shared.settings import ROOT, Settings
-from shared.steps import run_plan
+from shared.steps import run_plan, within
 from shared.video import MediaLimits, Pictures, RangeReader, Sweep, probe
 from tests.shared.clips import make_clip, reader
 from tests.shared.inline import Bench

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, NotAVideo, StorageUnavailable
-from shared.plan import segments
+from shared.steps import segments
 from shared.video import Pictures, probe, snap_rate, sound
 from shared.video.container import timeline_frame
 from tests.shared.clips import MEDIA, broken_reader, make_clip, read_number, reader

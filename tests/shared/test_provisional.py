@@ -5,11 +5,9 @@ from __future__ import annotations
 import pytest
 
 from infra.local.azurite import Azurite
-from shared.cut import run_cut
 from shared.jobs import cancel
 from shared.provisional import events_so_far
-from shared.scoring import run_score
-from shared.steps import run_look, run_plan
+from shared.steps import run_cut, run_look, run_plan, run_score
 from tests.shared.inline import Bench
 
 pytestmark = pytest.mark.azurite

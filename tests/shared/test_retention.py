@@ -12,12 +12,10 @@ import pytest
 from infra.local.azurite import Azurite
 from shared import batches, jobs
 from shared.contracts import State, StoredRequest
-from shared.cut import run_cut
 from shared.errors import BatchNotFound, JobNotFound, StorageUnavailable
 from shared.jobs import cancel
 from shared.retention import Sweep
-from shared.scoring import run_score
-from shared.steps import run_look, run_plan
+from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import BlobEntry, BlobStore, find_request, find_secret, ledger, paths
 from tests.shared.clips import make_clip
 from tests.shared.clocked import Clocked

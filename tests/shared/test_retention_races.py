@@ -19,11 +19,9 @@ from hypothesis.stateful import (
 from infra.local.azurite import Azurite
 from shared import jobs
 from shared.contracts import State, StoredRequest
-from shared.cut import run_cut
 from shared.errors import JobNotFound, StorageUnavailable
 from shared.jobs import cancel
-from shared.scoring import run_score
-from shared.steps import run_look, run_plan
+from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import find_end, find_request, find_secret, load_plan, load_summary, paths
 from tests.shared.clips import make_clip
 from tests.shared.test_retention import ONE, Past

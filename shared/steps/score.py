@@ -28,7 +28,7 @@ from shared.models import (
     to_npz,
 )
 from shared.settings import PREPROCESSING, Settings
-from shared.steps import Meter
+from shared.steps.cost import Meter
 from shared.storage import BlobStore, find_look, load_plan, load_request, paths, records
 from shared.video import (
     Gather,

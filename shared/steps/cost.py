@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from decimal import ROUND_HALF_EVEN, Decimal
 from pathlib import Path
 
 from pydantic import ValidationError
 
-from shared.contracts import Cost, StageTiming, Tariff
+from shared.contracts import (
+    Cost,
+    StageTiming,
+    Tariff,
+)
+from shared.storage import (
+    traffic,
+)
 
 GIGABYTE = 10**9
 _STEP = Decimal("0.000001")
@@ -53,3 +61,21 @@ def cost_of(stages: Iterable[StageTiming], tariff: Tariff | None) -> Cost:
         currency=tariff.currency if tariff else None,
         tariff=tariff.name if tariff else None,
     )
+
+
+class Meter:
+    """What a step has used since it began; one process runs one step at a time."""
+
+    def __init__(self) -> None:
+        self._cpu, self._wall, self._traffic = time.process_time(), time.monotonic(), traffic()
+
+    def spent(self, bytes_read: int = 0) -> StageTiming:
+        """bytes_read: of the video."""
+        now = traffic()
+        return StageTiming(
+            cpu_s=time.process_time() - self._cpu,
+            wall_s=time.monotonic() - self._wall,
+            bytes_read=bytes_read,
+            bytes_written=now.bytes_written - self._traffic.bytes_written,
+            transactions=now.transactions - self._traffic.transactions,
+        )

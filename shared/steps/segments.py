@@ -4,8 +4,18 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
+from math import ceil
+from typing import Literal
 
-from shared.contracts import Timeline
+from shared import fan_out
+from shared.contracts import (
+    Choice,
+    JobRequest,
+    Timeline,
+    Unit,
+    VideoInfo,
+)
+from shared.settings import Settings
 
 Span = tuple[int, int | None]
 
@@ -33,3 +43,30 @@ def _nearest(key_frames: Sequence[int], target: int, within: int) -> int:
     place = bisect_left(key_frames, target)
     near = [key for key in key_frames[max(0, place - 1) : place + 1] if abs(key - target) <= within]
     return min(near, key=lambda key: (abs(key - target), key), default=target)
+
+
+def _exhaustive(
+    settings: Settings,
+    request: JobRequest,
+    info: VideoInfo,
+    choice: Choice,
+    key_frames: Sequence[int],
+    first: int = 0,
+    sound: bool = True,
+) -> list[Unit]:
+    """Everything: the sound, if asked for, first, since it is the longest unit; then the segments of the
+    picture."""
+    kinds: list[tuple[Literal["audio", "video"], int, int | None, tuple[str, ...]]] = []
+    if sound and info.audio_stream is not None and (hearing := choice.of(sound=True)):
+        kinds.append(("audio", 0, None, hearing))
+    # Without time stamps that hold there is no seeking: one segment, counted from the beginning.
+    spans: Sequence[tuple[int, int | None]] = [(0, None)]
+    if info.numbering == "pts":
+        least_s = ceil(info.planned_frames / info.rate / (fan_out.MAX_UNITS - 1))
+        length_s = max(request.segment_s or settings.segment_s, least_s)
+        spans = segments(info.planned, length_s, key_frames)
+    kinds += [("video", start, end, choice.of(sound=False)) for start, end in spans]
+    return [
+        Unit(index=index, kind=kind, start_frame=start, end_frame=end, models=models)
+        for index, (kind, start, end, models) in enumerate(kinds, first)
+    ]

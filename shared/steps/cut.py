@@ -31,12 +31,13 @@ from shared.contracts import (
     UnitSummary,
     VideoResult,
 )
-from shared.cost import cost_of, read_tariff
 from shared.errors import Incomplete, SegmentFailed
 from shared.models import Catalogue, Track, drift
 from shared.settings import PREPROCESSING, VERSION, Settings
 from shared.spotting import Basis, audit_of, board_of, shot_changes, spot
-from shared.steps import Meter, close_job, load_tracks
+from shared.steps.close import close_job
+from shared.steps.cost import Meter, cost_of, read_tariff
+from shared.steps.scores import load_tracks
 from shared.storage import BlobStore, load_choice, load_look, load_plan, load_request, load_summary, paths
 from shared.timelines import (
     FORMATS,
