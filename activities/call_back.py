@@ -7,7 +7,7 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared.delivery import deliver
+from shared.jobs import deliver
 from shared.names import CALL_BACK
 
 blueprint = df.Blueprint()

@@ -7,7 +7,7 @@ from typing import Any
 import azure.durable_functions as df
 
 from activities.outcome import outcome
-from shared import batches
+from shared.jobs import batches
 from shared.names import EXPAND_BATCH
 
 blueprint = df.Blueprint()

@@ -20,7 +20,7 @@ from pydantic import BaseModel
 from orchestrator.openapi import openapi, result_schema
 from orchestrator.recent import Recent
 from orchestrator.starting import ensure_expanded, ensure_started, live, start_next, tend
-from shared import batches, jobs, listing, quotas
+from shared import jobs
 from shared.contracts import (
     Batch,
     BatchStatus,
@@ -32,11 +32,21 @@ from shared.contracts import (
     StoredRequest,
 )
 from shared.errors import InvalidRequest, MatchcutError
+from shared.jobs import (
+    Seen,
+    batches,
+    describe,
+    events_so_far,
+    listing,
+    quotas,
+    see,
+    see_run,
+    see_waiting,
+    waiting,
+)
 from shared.models import Catalogue
-from shared.provisional import events_so_far
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings
-from shared.status import Seen, describe, see, see_run, see_waiting, waiting
 from shared.storage import BlobStore, records
 
 blueprint = df.Blueprint(http_auth_level=func.AuthLevel.FUNCTION)

@@ -10,11 +10,11 @@ from typing import Any, TypeVar
 
 import azure.durable_functions as df
 
-from shared import batches, callbacks, jobs, names
+from shared import callbacks, jobs, names
 from shared.contracts import Batch, StoredRequest
 from shared.errors import BatchNotFound, RecordUnreadable, StorageUnavailable
+from shared.jobs import Live, batches
 from shared.settings import Settings
-from shared.status import Live
 from shared.storage import BlobStore, ledger, records
 
 T = TypeVar("T")

@@ -11,8 +11,8 @@ import azure.functions as func
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
 from shared.errors import MatchcutError
+from shared.jobs import Sweep
 from shared.redact import redact
-from shared.retention import Sweep
 from shared.settings import Settings, get_settings, retention_schedule
 from shared.storage import BlobStore
 

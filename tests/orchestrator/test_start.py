@@ -14,8 +14,8 @@ from infra.local.azurite import Azurite
 from orchestrator import http_api
 from orchestrator.starting import ensure_started, start_next, tend
 from shared import names
-from shared.batches import accept_batch, parse_batch
 from shared.errors import StorageUnavailable
+from shared.jobs.batches import accept_batch, parse_batch
 from shared.storage import find_request, find_secret, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import Bench

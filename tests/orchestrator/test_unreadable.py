@@ -14,15 +14,12 @@ import pytest
 from infra.local.azurite import Azurite
 from orchestrator import http_api
 from orchestrator.starting import tend
-from shared import batches, jobs, names
+from shared import jobs, names
 from shared.contracts import Batch
-from shared.delivery import deliver
 from shared.errors import RecordUnreadable
-from shared.jobs import cancel
-from shared.listing import list_jobs
-from shared.quotas import check_room
-from shared.retention import Sweep
-from shared.status import see
+from shared.jobs import Sweep, batches, cancel, deliver, see
+from shared.jobs.listing import list_jobs
+from shared.jobs.quotas import check_room
 from shared.storage import find_request, ledger, paths
 from tests.orchestrator.test_start import Client
 from tests.shared.clips import make_clip

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import batches, fan_out, jobs
+from shared import fan_out, jobs
 from shared.contracts import Batch, BatchStatus
 from shared.errors import BatchNotFound, IdempotencyConflict, InvalidRequest, StorageUnavailable
-from shared.jobs import InvalidFields, cancel
+from shared.jobs import InvalidFields, batches, cancel
 from shared.storage import find_secret, ledger, paths
 from tests.shared.clips import make_clip
 from tests.shared.inline import LIGHT, Bench

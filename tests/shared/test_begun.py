@@ -10,8 +10,8 @@ import pytest
 from activities.outcome import outcome
 from infra.local.azurite import Azurite
 from shared.errors import Cancelled, StorageUnavailable, WorkerKilled
+from shared.jobs import see
 from shared.settings import Settings
-from shared.status import see
 from shared.steps import Step
 from shared.steps.begun import MOST_BEGUN
 from shared.storage import BlobStore, paths

@@ -14,8 +14,8 @@ from infra.local.azurite import Azurite
 from shared.callbacks import describe_callback, find_record, validate_callback, verify
 from shared.callbacks.sending import BACKOFF_S
 from shared.contracts import ErrorBody, JobRequest, State, StoredRequest
-from shared.delivery import deliver
 from shared.errors import FileNotReady
+from shared.jobs import deliver
 from shared.network import Patience
 from shared.settings import Settings
 from shared.steps import close_job

@@ -17,8 +17,8 @@ from shared.errors import (
     NothingToRetry,
     VideoChanged,
 )
-from shared.jobs import MOST_ATTEMPTS, after_loss, cancel, result_file, retry
-from shared.status import Live, describe, see
+from shared.jobs import Live, after_loss, cancel, describe, result_file, retry, see
+from shared.jobs.attempts import MOST_ATTEMPTS
 from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import Secrets, _keep, find_request, find_secret, paths, traffic
 from tests.shared.clips import make_clip

@@ -7,11 +7,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import names, status
+from shared import names
 from shared.contracts import State
 from shared.errors import InvalidRequest, JobNotFound
-from shared.jobs import cancel, turn
-from shared.listing import list_jobs, parse_query
+from shared.jobs import cancel, status, turn
+from shared.jobs.listing import list_jobs, parse_query
 from shared.steps import run_cut, run_plan
 from shared.storage import ledger
 from tests.shared.clips import make_clip

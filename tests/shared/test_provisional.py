@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 
 from infra.local.azurite import Azurite
-from shared.jobs import cancel
-from shared.provisional import events_so_far
+from shared.jobs import cancel, events_so_far
 from shared.steps import run_cut, run_look, run_plan, run_score
 from tests.shared.inline import Bench
 

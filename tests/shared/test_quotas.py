@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import batches
 from shared.errors import QueueFull, TooManyJobs
-from shared.jobs import accept, cancel, retry
-from shared.quotas import caller_id, check_room
+from shared.jobs import accept, batches, cancel, retry
+from shared.jobs.quotas import caller_id, check_room
 from shared.settings import Settings
 from shared.storage import ledger, paths
 from tests.shared.clips import make_clip

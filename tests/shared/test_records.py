@@ -12,8 +12,7 @@ from pydantic import ValidationError
 from infra.local.azurite import Azurite
 from shared.contracts import Batch, EndRecord, JobRequest, State, StoredRequest
 from shared.errors import BlobNotFound, RecordUnreadable
-from shared.jobs import instances
-from shared.provisional import events_so_far
+from shared.jobs import events_so_far, instances
 from shared.settings import Settings
 from shared.steps import close_job, run_plan
 from shared.storage import BlobStore, find_request, paths, records

@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import batches, jobs
+from shared import jobs
 from shared.contracts import State, StoredRequest
 from shared.errors import BatchNotFound, JobNotFound, StorageUnavailable
-from shared.jobs import cancel
-from shared.retention import Sweep
+from shared.jobs import Sweep, batches, cancel
 from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import BlobEntry, BlobStore, find_request, find_secret, ledger, paths
 from tests.shared.clips import make_clip

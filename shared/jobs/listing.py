@@ -9,7 +9,7 @@ from typing import Any
 
 from shared.contracts import JobList, JobSummary, State
 from shared.errors import InvalidRequest
-from shared.jobs import status_url
+from shared.jobs.status import status_url
 from shared.settings import Settings
 from shared.storage import BlobStore, ledger
 

@@ -8,9 +8,9 @@ from typing import TypedDict
 from shared.callbacks import attempt, delivery, find_record, is_delivered, payload, validate_callback
 from shared.contracts import CallbackRecord, CallbackState, Delivery, State, StoredRequest
 from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady, RecordUnreadable
+from shared.jobs.status import describe, see_run
 from shared.network import Guard, Patience
 from shared.settings import Settings
-from shared.status import describe, see_run
 from shared.storage import (
     BlobStore,
     find_callback_secret,

@@ -20,7 +20,7 @@ from datetime import datetime
 
 from pydantic import ValidationError
 
-from shared import fan_out, jobs, names, quotas
+from shared import fan_out, names
 from shared.callbacks import validate_callback
 from shared.contracts import (
     Batch,
@@ -41,6 +41,11 @@ from shared.errors import (
     RecordUnreadable,
     StorageUnavailable,
 )
+from shared.jobs import quotas
+from shared.jobs.accept import take
+from shared.jobs.attempts import now
+from shared.jobs.requests import InvalidFields, field_errors
+from shared.jobs.status import status_url
 from shared.models import Catalogue, choose
 from shared.settings import Settings
 from shared.storage import BlobStore, Secrets, ledger, paths, records
@@ -65,7 +70,7 @@ def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest,
         try:
             batch = BatchRequest.model_validate_json(body)
         except ValidationError as bad:
-            raise _invalid(list(jobs.field_errors(bad))) from None
+            raise _invalid(list(field_errors(bad))) from None
         return batch.name, batch.requests()
     found: list[JobRequest] = []
     faults: list[dict[str, str]] = []
@@ -75,7 +80,7 @@ def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest,
         try:
             found.append(JobRequest.model_validate_json(line))
         except ValidationError as bad:
-            faults += jobs.field_errors(bad, f"videos.{number}.")
+            faults += field_errors(bad, f"videos.{number}.")
     if faults:
         raise _invalid(faults)
     if not found:
@@ -120,7 +125,7 @@ def accept_batch(
         raise _invalid(faults)
     told = json.dumps([request.model_dump(mode="json") for request in clean], sort_keys=True)
     fingerprint = hashlib.sha256(told.encode()).hexdigest()
-    created = jobs.now()
+    created = now()
     # Without a key each is a batch of its own: its videos may have been replaced since the last one.
     # That costs nothing, since the same video and options are the same job.
     parts = ("batch key", key) if key else ("batch", told, created)
@@ -188,12 +193,12 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
     secrets = _find_secrets(store, batch)
     block = range(first, min(first + fan_out.BATCH_BLOCK, len(batch.requests)))
 
-    def accept(index: int) -> BatchItem:
+    def accept_one(index: int) -> BatchItem:
         request = batch.requests[index]
         if secrets:
             request = secrets[index].put_back(request)
         try:
-            stored = jobs.take(settings, store, request, priority="batch", caller=batch.caller)
+            stored = take(settings, store, request, priority="batch", caller=batch.caller)
         except MatchcutError as refused:
             if refused.retryable:
                 raise
@@ -208,7 +213,7 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
         )
 
     with ThreadPoolExecutor(_LOOK_UPS) as threads:
-        items = tuple(threads.map(accept, block))
+        items = tuple(threads.map(accept_one, block))
     store.put(path, BatchItems(items=items).model_dump_json().encode())
     return len(items)
 
@@ -283,7 +288,7 @@ def batch_csv(settings: Settings, store: BlobStore, batch: Batch) -> str:
         request = batch.requests[index]
         job = item.job if item and item.job else ""
         done = state in (State.COMPLETED, State.COMPLETED_WITH_GAPS)
-        edl = f"{jobs.status_url(settings, job)}/files/cut.edl" if done else ""
+        edl = f"{status_url(settings, job)}/files/cut.edl" if done else ""
         code, message = error or ("", "")
         cells = [index + 1, request.video, request.name or "", job, state, code, message, edl]
         writer.writerow([_plain(cell) for cell in cells])
@@ -336,4 +341,4 @@ def _plain(cell: object) -> object:
 def _invalid(faults: Sequence[dict[str, str]]) -> InvalidRequest:
     more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
     first = faults[0]
-    return jobs.InvalidFields(f"{first['field']}: {first['message']}{more}.", tuple(faults[:_MOST_FAULTS]))
+    return InvalidFields(f"{first['field']}: {first['message']}{more}.", tuple(faults[:_MOST_FAULTS]))

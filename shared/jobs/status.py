@@ -18,11 +18,29 @@ from zlib import crc32
 
 from shared import names
 from shared.callbacks import describe_callback
-from shared.contracts import EndRecord, JobStatus, Progress, State, StoredRequest
-from shared.errors import BlobNotFound, JobNotFound
-from shared.jobs import status_url
+from shared.contracts import (
+    EndRecord,
+    JobStatus,
+    Progress,
+    State,
+    StoredRequest,
+)
+from shared.errors import (
+    BlobNotFound,
+    FileNotReady,
+    JobNotFound,
+)
 from shared.settings import Settings
-from shared.storage import BlobStore, find_end, ledger, load_request, paths, records
+from shared.storage import (
+    BlobStore,
+    find_end,
+    find_request,
+    ledger,
+    load_request,
+    paths,
+    records,
+)
+from shared.timelines import FORMATS
 
 _KEPT_S = 300
 """Records that are written once are asked for again after that: retention may have removed them."""
@@ -194,3 +212,17 @@ def _running(units: int, custom: Mapping[str, Any], now: datetime) -> Progress:
         if known
         else None,
     )
+
+
+def status_url(settings: Settings, job: str) -> str:
+    return f"{settings.public_base_url.rstrip('/')}/api/jobs/{job}"
+
+
+def result_file(store: BlobStore, job: str, name: str) -> tuple[bytes, str]:
+    """(content, media type) of a file that the job's links name. Raises JobNotFound, FileNotReady."""
+    run = find_request(store, job).run
+    end = find_end(store, run)
+    if end is None or name not in end.files:
+        raise FileNotReady(f"The job has no file of this name{'' if end else ' yet'}.")
+    media_type = next(form.media_type for form in FORMATS.values() if form.file_name == name)
+    return store.get(paths.file_path(run, name)), media_type

@@ -1,0 +1,46 @@
+"""What callers do with jobs and batches: accept, retry, cancel, list, follow, remove.
+
+The work itself is in `steps`; HTTP is in `orchestrator`.
+"""
+
+from shared.jobs.accept import accept, take
+from shared.jobs.attempts import after_loss, cancel, instances, retry, turn
+from shared.jobs.delivery import deliver
+from shared.jobs.provisional import events_so_far
+from shared.jobs.requests import InvalidFields, parse_request
+from shared.jobs.retention import Sweep
+from shared.jobs.status import (
+    Live,
+    Seen,
+    describe,
+    result_file,
+    see,
+    see_run,
+    see_waiting,
+    status_url,
+    waiting,
+)
+
+__all__ = [
+    "InvalidFields",
+    "Live",
+    "Seen",
+    "Sweep",
+    "accept",
+    "after_loss",
+    "cancel",
+    "deliver",
+    "describe",
+    "events_so_far",
+    "instances",
+    "parse_request",
+    "result_file",
+    "retry",
+    "see",
+    "see_run",
+    "see_waiting",
+    "status_url",
+    "take",
+    "turn",
+    "waiting",
+]
