@@ -84,7 +84,7 @@ def _app() -> Any:
 
 
 def _activity(name: str, task: Any) -> Any:
-    from infra.local.worker import run
+    from infra.local.workers import run
 
     kind, *values = run(_app(), (name, json.dumps(task), "corpus"), "", asyncio.Runner())
     if kind != "result":

@@ -35,7 +35,7 @@ from shared.storage import paths
 
 _CALM_S = 0.5
 _VIDEOS = "bench"
-WORKER = "infra.local.worker"
+WORKER = "infra.local.workers.worker"
 
 
 class JobFailed(Exception):

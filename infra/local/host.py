@@ -24,13 +24,11 @@ from infra.local import ports
 from infra.local.app import App, AppError, load
 from infra.local.azurite import DEFAULT_PORT as AZURITE_PORT
 from infra.local.azurite import Azurite
-from infra.local.bridge import Bridge
-from infra.local.engine import EngineServer, Retention
-from infra.local.keys import SETTING as KEYS
-from infra.local.management import PREFIX, Management, client_binding
-from infra.local.pool import Worker, WorkerPool
-from infra.local.routes import application
+from infra.local.durable import Bridge, EngineServer, Retention
+from infra.local.http import PREFIX, Management, application, client_binding
+from infra.local.http import SETTING as KEYS
 from infra.local.timers import Timers
+from infra.local.workers import Worker, WorkerPool
 
 logger = logging.getLogger(__name__)
 DEFAULT_PORT = 7071

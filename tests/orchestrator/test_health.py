@@ -18,7 +18,7 @@ from azure.durable_functions.models.utils import http_utils
 
 from infra.local.app import load
 from infra.local.azurite import Azurite
-from infra.local.management import PREFIX, client_binding
+from infra.local.http import PREFIX, client_binding
 from orchestrator import http_api
 from orchestrator.starting import live
 from shared.errors import StorageUnavailable

@@ -14,7 +14,7 @@ from azure.durable_functions.models.utils import http_utils
 from infra.local.app import load
 from infra.local.azurite import Azurite
 from infra.local.embedded import EmbeddedHost
-from infra.local.management import PREFIX, client_binding
+from infra.local.http import PREFIX, client_binding
 from orchestrator.timers import purge, sweep
 from shared.settings import RETENTION_SCHEDULE, Settings, retention_schedule
 from tests.infra.local.conftest import TINY

@@ -13,7 +13,7 @@ import pytest
 
 from infra.local.app import App, load
 from infra.local.embedded import EmbeddedHost
-from infra.local.management import PREFIX
+from infra.local.http import PREFIX
 
 TINY = "tests.infra.local.apps.tiny.function_app"
 _LIMIT_S = 60

@@ -11,7 +11,8 @@ import pytest
 from azure.storage.blob import BlobServiceClient
 
 from infra.local import azurite as azurite_module
-from infra.local.azurite import ROOT, Azurite, AzuriteError, setup
+from infra.local.azurite import Azurite, AzuriteError, setup
+from infra.local.azurite.emulator import ROOT
 from infra.local.ports import listen
 from tests.infra.local.processes import still_running
 

@@ -19,9 +19,9 @@ from durabletask.internal import orchestrator_service_pb2 as pb
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
+from infra.local.durable import EngineServer
 from infra.local.embedded import ROOT
-from infra.local.engine import EngineServer
-from infra.local.management import PREFIX, Management
+from infra.local.http import PREFIX, Management
 from tests.infra.local.test_engine import Worker, activity
 
 STATES = ("pending", "running", "suspended", "completed", "failed", "terminated", "unknown")

@@ -11,7 +11,7 @@ from durabletask.internal import helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
 from durabletask.testing import InMemoryOrchestrationBackend
 
-from infra.local.engine import TERMINAL, EngineServer, Retention
+from infra.local.durable import TERMINAL, EngineServer, Retention
 
 
 class Worker:

@@ -14,7 +14,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from infra.local.azurite import ROOT, Azurite
+from infra.local.azurite import Azurite
+from infra.local.azurite.emulator import ROOT
 from infra.local.embedded import EmbeddedHost, HostFailed
 from shared import names
 from shared.settings import Settings

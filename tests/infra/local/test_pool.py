@@ -13,7 +13,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from infra.local.pool import Failure, Work, WorkerPool
+from infra.local.workers import Failure, Work, WorkerPool
 from tests.infra.local.conftest import TINY
 from tests.infra.local.processes import descendants, still_running
 
@@ -92,7 +92,7 @@ def test_a_worker_killed_while_idle_costs_nothing(calls: Calls) -> None:
     calls.one("double")
     workers = descendants(os.getpid())
     for pid in workers:
-        if b"infra.local.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
+        if b"infra.local.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
             os.kill(pid, signal.SIGKILL)
     time.sleep(0.05)
     assert "2" == calls.one("double")

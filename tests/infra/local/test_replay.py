@@ -12,7 +12,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infra.local.app import App
-from infra.local.replay import Step, advance, to_json
+from infra.local.durable import to_json
+from infra.local.durable.replay import Step, advance
 
 NOON = datetime(2030, 1, 1, 12, tzinfo=UTC)
 

@@ -16,9 +16,9 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 
 from infra.local.app import App, AppError, Function
-from infra.local.keys import Keys
-from infra.local.management import Management
-from infra.local.routes import LoopbackOnly, application
+from infra.local.http import Management, application
+from infra.local.http.keys import Keys
+from infra.local.http.routes import LoopbackOnly
 
 
 @pytest.mark.parametrize(

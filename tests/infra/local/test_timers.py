@@ -16,7 +16,7 @@ import pytest
 
 from infra.local.app import AppError, load
 from infra.local.embedded import EmbeddedHost
-from infra.local.timers import Timer
+from infra.local.timers.triggers import Timer
 from tests.infra.local.conftest import Api
 from tests.infra.local.processes import still_running
 

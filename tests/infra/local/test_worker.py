@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 
 from infra.local.app import App
-from infra.local.management import PREFIX, client_binding
-from infra.local.worker import run
+from infra.local.http import PREFIX, client_binding
+from infra.local.workers import run
 from tests.infra.local.conftest import Api
 
 _KEEP_ALIVE_S = 5

@@ -25,8 +25,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from infra.local.app import App, AppError, Function, new_invocation_id
-from infra.local.keys import Keys
-from infra.local.management import PREFIX, Management
+from infra.local.http.keys import Keys
+from infra.local.http.management import PREFIX, Management
 
 logger = logging.getLogger(__name__)
 _METHODS = ("GET", "POST", "DELETE", "HEAD", "PATCH", "PUT", "OPTIONS")

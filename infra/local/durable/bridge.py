@@ -11,9 +11,9 @@ import grpc
 from durabletask.internal import orchestrator_service_pb2 as pb
 
 from infra.local.app import App, new_invocation_id
-from infra.local.engine import EngineServer
-from infra.local.pool import Failure, Work, WorkerPool
-from infra.local.replay import advance
+from infra.local.durable.engine import EngineServer
+from infra.local.durable.replay import advance
+from infra.local.workers import Failure, Work, WorkerPool
 
 logger = logging.getLogger(__name__)
 _ORCHESTRATOR_THREADS = 2

@@ -10,7 +10,7 @@ from typing import Any
 from azure.durable_functions.models.history import HistoryEventType
 from durabletask.internal import orchestrator_service_pb2 as pb
 
-from infra.local.replay import to_json
+from infra.local.durable import to_json
 
 STATUS_NAMES: dict[int, str] = {
     number: "".join(part.title() for part in name.removeprefix("ORCHESTRATION_STATUS_").split("_"))

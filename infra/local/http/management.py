@@ -32,8 +32,8 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from infra.local import payloads
-from infra.local.engine import TERMINAL
+from infra.local.durable import TERMINAL
+from infra.local.http import payloads
 
 PREFIX = "/runtime/webhooks/durabletask/"
 _PLACEHOLDER = "INSTANCEID"

@@ -63,7 +63,14 @@ class Worker:
         self._connection, theirs = Pipe()
         try:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "infra.local.worker", str(theirs.fileno()), module, client_binding],
+                [
+                    sys.executable,
+                    "-m",
+                    "infra.local.workers.worker",
+                    str(theirs.fileno()),
+                    module,
+                    client_binding,
+                ],
                 pass_fds=[theirs.fileno()],
                 stdin=subprocess.DEVNULL,
                 stdout=sys.stderr.fileno(),

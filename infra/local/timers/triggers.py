@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from infra.local.app import AppError, Function, new_invocation_id
-from infra.local.ncrontab import Schedule
-from infra.local.pool import Failure, Worker, WorkerDied
+from infra.local.timers.ncrontab import Schedule
+from infra.local.workers import Failure, Worker, WorkerDied
 
 logger = logging.getLogger(__name__)
 _SETTING = re.compile(r"%([^%\s]+)%")
