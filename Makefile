@@ -71,7 +71,7 @@ load: $(BIN)/.dev
 
 # EXAMPLES= per operation, SEED=
 fuzz: $(BIN)/.dev
-	$(BIN)/python -m tests.e2e.fuzz $${EXAMPLES:+--examples $$EXAMPLES} $${SEED:+--seed $$SEED}
+	$(BIN)/python -m tests.support.fuzz $${EXAMPLES:+--examples $$EXAMPLES} $${SEED:+--seed $$SEED}
 
 setup: $(BIN)/.dev
 

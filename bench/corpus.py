@@ -62,7 +62,7 @@ def canary() -> Iterator[tuple[int, list[str]]]:
 def through_host(chosen: Sequence[Case]) -> list[Figure]:
     """These files posted at once to an embedded host with two workers."""
     from infra.local.embedded import EmbeddedHost
-    from tests.e2e.service import Service
+    from tests.support.service import Service
 
     ends: Counter[str] = Counter()
     with EmbeddedHost(workers=2) as host:

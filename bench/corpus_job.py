@@ -101,7 +101,7 @@ def _job(url: str, storage: str, said: Connection) -> None:
     from shared.contracts import EndRecord, Result
     from shared.settings import get_settings
     from shared.storage import BlobStore, paths
-    from tests.shared.inline import LIGHT
+    from tests.support.in_process import LIGHT
 
     os.environ |= {"MATCHCUT_STORAGE": storage, "MATCHCUT_CONTAINER": "corpus"}
     av.logging.set_level(av.logging.PANIC)
@@ -128,7 +128,9 @@ class Runner:
     def __init__(self, storage: str, kept: Path | None = None) -> None:
         self._storage = storage
         self._children = multiprocessing.get_context("forkserver")
-        self._children.set_forkserver_preload(["function_app", "tests.shared.inline", "bench.corpus_job"])
+        self._children.set_forkserver_preload(
+            ["function_app", "tests.support.in_process", "bench.corpus_job"]
+        )
         from azure.storage.blob import BlobServiceClient
 
         service = BlobServiceClient.from_connection_string(storage)

@@ -22,7 +22,7 @@ from av.stream import Stream
 
 from samples.match import write_match
 from shared.settings import ROOT
-from tests.shared.clips import MEDIA, make_clip
+from tests.support.clips import MEDIA, make_clip
 
 SAMPLE = ROOT / ".run" / "corpus-sample.mp4"
 LARGEST_BASE_BYTES = 900_000

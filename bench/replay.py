@@ -14,8 +14,8 @@ os.environ.setdefault("AzureWebJobsStorage", "UseDevelopmentStorage=true")
 
 from bench.figures import Figure, write
 from shared import names
-from tests.replay.history import Replay
 from tests.replay.test_flow import JOB, Service
+from tests.support.history import Replay
 
 RUNS = 3
 

@@ -10,7 +10,7 @@ from bench.chaos import KILLED, RUNS, figures, plan_of
 from bench.faults import Schedule
 from bench.trial import CUT, Kill, Outcome, Plan, make_template, run
 from infra.local.azurite import Azurite
-from tests.shared.inline import Bench
+from tests.support.in_process import Bench
 
 
 def test_a_seed_is_a_plan_and_fifty_of_them_hold_every_trouble() -> None:

@@ -20,7 +20,7 @@ from infra.local.azurite import Azurite
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
 from shared.storage import BlobStore
-from tests.shared.inline import Bench
+from tests.support.in_process import Bench
 
 pytestmark = pytest.mark.azurite
 

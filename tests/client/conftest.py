@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.client.service import Service, served
+from tests.support.stub_service import Service, served
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ from starlette.responses import HTMLResponse, RedirectResponse
 from client.api import Api
 from client.errors import ClientError, Refused, Unreachable, UsageError
 from shared.contracts import CutOptions, JobRequest, State
-from tests.client.service import JOB, Service, served
+from tests.support.stub_service import JOB, Service, served
 
 VIDEO = "https://account.example/videos/match.mp4"
 

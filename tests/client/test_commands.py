@@ -13,8 +13,8 @@ from typer.testing import CliRunner, Result
 from client.commands import app
 from shared.contracts import ErrorBody, State
 from shared.timelines import write_timeline
-from tests.client.results import a_result
-from tests.client.service import JOB, Service
+from tests.support.small_result import a_result
+from tests.support.stub_service import JOB, Service
 
 VIDEO = "https://account.example/videos/match.mp4"
 SAS = "?sv=2025-01-05&sp=r&sig=Zm9yYmlkZGVuIGZydWl0"

@@ -25,7 +25,7 @@ from samples.match import truth_path
 from shared.contracts import Result, State
 from shared.settings import ROOT
 from shared.timelines import write_timeline
-from tests.shared.clips import make_clip
+from tests.support.clips import make_clip
 
 
 class Started(AssertionError):

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from client import view
 from shared.contracts import Audit, CascadeResult, JobStatus, LookedSpan, Progress, State
-from tests.client.results import a_result
+from tests.support.small_result import a_result
 
 SECRET = st.text("ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789+/", min_size=12).map(lambda text: f"Zz{text}=")
 AROUND = st.text(st.characters(blacklist_categories=["Cs"], blacklist_characters="Z"), max_size=30)

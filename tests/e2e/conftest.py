@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from infra.local.embedded import EmbeddedHost
-from tests.e2e.service import Service
+from tests.support.service import Service
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ import pytest
 
 from infra.local.app import load
 from shared.contracts import Result
-from tests.e2e.service import Service
-from tests.shared.clips import MEDIA, make_clip
+from tests.support.clips import MEDIA, make_clip
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 

@@ -13,10 +13,10 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from client.commands import app
-from tests.e2e.service import Service
 from tests.e2e.test_api import problem
-from tests.shared.clips import make_clip
-from tests.shared.inline import LIGHT
+from tests.support.clips import make_clip
+from tests.support.in_process import LIGHT
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 

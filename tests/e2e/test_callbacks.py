@@ -10,9 +10,9 @@ import pytest
 
 from infra.local.embedded import EmbeddedHost
 from shared.callbacks import verify
-from tests.e2e.service import Service
-from tests.shared.clips import make_clip
-from tests.shared.receivers import Receiver, reset, say
+from tests.support.clips import make_clip
+from tests.support.receivers import Receiver, reset, say
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 

@@ -12,7 +12,7 @@ import pytest
 from infra.local.embedded import EmbeddedHost
 from infra.local.ports import free_port
 from shared.storage import paths
-from tests.e2e.service import Service
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 

@@ -10,9 +10,9 @@ from infra.local.azurite import Azurite
 from infra.local.embedded import EmbeddedHost
 from shared.steps.begun import MOST_BEGUN
 from shared.storage import paths
-from tests.e2e.deadly import DEADLY_UNIT
-from tests.e2e.service import Service
-from tests.shared.clips import make_clip
+from tests.support.clips import make_clip
+from tests.support.deadly import DEADLY_UNIT
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 
@@ -24,7 +24,7 @@ def test_a_unit_that_kills_host_and_worker_each_time_is_a_declared_gap_at_the_th
 
     def life() -> EmbeddedHost:
         return EmbeddedHost(
-            app="tests.e2e.deadly",
+            app="tests.support.deadly",
             workers=1,
             storage=azurite.connection_string,
             env={"MATCHCUT_CONTAINER": "deadly", "DEADLY_FROM": str(begin)},

@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.service import Service
 from tests.e2e.test_api import problem
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 

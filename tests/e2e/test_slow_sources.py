@@ -15,11 +15,11 @@ import pytest
 
 from infra.local.embedded import EmbeddedHost
 from orchestrator.http_api import SOURCE_THREADS
-from tests.e2e.service import Service
 from tests.e2e.test_api import problem
-from tests.shared.clips import make_clip
-from tests.shared.receivers import Play, Receiver, drip
-from tests.shared.test_outbound import BLOB
+from tests.shared.network.test_outbound import BLOB
+from tests.support.clips import make_clip
+from tests.support.receivers import Play, Receiver, drip
+from tests.support.service import Service
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 _LIMIT_S = 120

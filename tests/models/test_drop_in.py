@@ -18,7 +18,7 @@ from shared.contracts import State
 from shared.errors import ModelRefused
 from shared.settings import ROOT
 from shared.steps import run_cut, run_plan, run_score
-from tests.shared.inline import Bench
+from tests.support.in_process import Bench
 
 pytestmark = pytest.mark.azurite
 

@@ -22,7 +22,7 @@ from infra.local.http import PREFIX, client_binding
 from orchestrator import http_api
 from orchestrator.starting import live
 from shared.errors import StorageUnavailable
-from tests.shared.inline import Bench
+from tests.support.in_process import Bench
 
 pytestmark = pytest.mark.azurite
 ERROR = json.dumps({"Message": "Something went wrong while processing your request"})

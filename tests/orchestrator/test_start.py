@@ -17,8 +17,8 @@ from shared import names
 from shared.errors import StorageUnavailable
 from shared.jobs.batches import accept_batch, parse_batch
 from shared.storage import find_request, find_secret, paths
-from tests.shared.clips import make_clip
-from tests.shared.inline import Bench
+from tests.support.clips import make_clip
+from tests.support.in_process import Bench
 
 pytestmark = pytest.mark.azurite
 

@@ -18,8 +18,8 @@ from infra.local.http import PREFIX, client_binding
 from orchestrator.timers import purge, sweep
 from shared.settings import RETENTION_SCHEDULE, Settings, retention_schedule
 from tests.infra.local.conftest import TINY
-from tests.shared.clips import make_clip
-from tests.shared.inline import Bench
+from tests.support.clips import make_clip
+from tests.support.in_process import Bench
 
 pytestmark = pytest.mark.azurite
 

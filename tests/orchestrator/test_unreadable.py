@@ -22,8 +22,8 @@ from shared.jobs.listing import list_jobs
 from shared.jobs.quotas import check_room
 from shared.storage import find_request, ledger, paths
 from tests.orchestrator.test_start import Client
-from tests.shared.clips import make_clip
-from tests.shared.inline import Bench
+from tests.support.clips import make_clip
+from tests.support.in_process import Bench
 
 pytestmark = pytest.mark.azurite
 SECRET = "whsec_" + "A" * 32

@@ -10,7 +10,7 @@ import pytest
 
 from shared import fan_out, names
 from shared.errors import BlobNotFound, NotAVideo, StorageUnavailable
-from tests.replay.history import Crash, Replay, Stop
+from tests.support.history import Crash, Replay, Stop
 
 JOB = "m-0123"
 

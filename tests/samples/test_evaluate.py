@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from samples.evaluate import Evaluation, Score, evaluate, score_anchors, score_edits, summary
 from samples.truth import Parameters, Transition, TrueEvent, Truth
 from shared.contracts import Edit, Event, Result
-from tests.results import a_result, a_video
+from tests.support.results import a_result, a_video
 
 
 def _points(*frames: int) -> list[tuple[int, int]]:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from infra.local.azurite import Azurite
-from tests.shared.operator import Operator
+from tests.support.operator import Operator
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from infra.local import azurite as azurite_module
 from infra.local.azurite import Azurite, AzuriteError, setup
 from infra.local.azurite.emulator import ROOT
 from infra.local.ports import listen
-from tests.infra.local.processes import still_running
+from tests.support.processes import still_running
 
 pytestmark = pytest.mark.azurite
 

@@ -21,7 +21,7 @@ from shared import names
 from shared.settings import Settings
 from shared.storage import BlobStore, paths
 from tests.infra.local.conftest import TINY, Api
-from tests.infra.local.processes import descendants, still_running
+from tests.support.processes import descendants, still_running
 
 RESUMABLE = "tests.infra.local.apps.resumable.function_app"
 ELSEWHERE = "UseDevelopmentStorage=true"

@@ -15,7 +15,7 @@ import pytest
 
 from infra.local.workers import Failure, Work, WorkerPool
 from tests.infra.local.conftest import TINY
-from tests.infra.local.processes import descendants, still_running
+from tests.support.processes import descendants, still_running
 
 Outcome = str | Failure
 _LIMIT_S = 30

@@ -18,7 +18,7 @@ from infra.local.app import AppError, load
 from infra.local.embedded import EmbeddedHost
 from infra.local.timers.triggers import Timer
 from tests.infra.local.conftest import Api
-from tests.infra.local.processes import still_running
+from tests.support.processes import still_running
 
 TIMED = "tests.infra.local.apps.timed.function_app"
 _LIMIT_S = 60

@@ -1,0 +1,375 @@
+"""What is removed after its time, and never what an open run needs."""
+
+from __future__ import annotations
+
+import tracemalloc
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from infra.local.azurite import Azurite
+from shared import jobs
+from shared.contracts import State, StoredRequest
+from shared.errors import BatchNotFound, JobNotFound, StorageUnavailable
+from shared.jobs import Sweep, batches, cancel
+from shared.steps import run_cut, run_look, run_plan, run_score
+from shared.storage import BlobEntry, BlobStore, find_request, find_secret, ledger, paths
+from tests.shared.jobs.test_batches import accept, describe, expand
+from tests.support.clips import make_clip
+from tests.support.clocked import Clocked
+from tests.support.in_process import Bench
+
+pytestmark = pytest.mark.azurite
+CLIP = make_clip(5)
+ONE: dict[str, Any] = {"models": ["motion"]}
+
+
+class Past(Bench):
+    """A service in which days pass at once."""
+
+    def __init__(self, azurite: Azurite, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
+        ages = {"retention_scores_days": 2, "retention_jobs_days": 5, **settings}
+        super().__init__(azurite.connection_string, **ages)
+        self.clock = Clocked.from_settings(self.settings)
+        self.store = self.clock
+        monkeypatch.setattr(jobs, "now", self.clock.now)
+
+    def wait(self, days: float) -> None:
+        self.clock.ahead += timedelta(days=days)
+
+    def sweep(self, **settings: Any) -> Sweep:
+        swept = Sweep(self.settings.model_copy(update=settings), self.store, self.clock._now())
+        swept.run()
+        return swept
+
+    def paths(self, *folders: str) -> list[str]:
+        return [path for folder in folders for path in self.store.list(f"{folder}/")]
+
+
+@pytest.fixture
+def bench(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> Past:
+    return Past(azurite, monkeypatch)
+
+
+def test_what_is_new_stays_and_what_is_old_goes(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    run, _ = bench.run(url, **ONE)
+    bench.wait(1.9)
+    assert (0, 0) == (bench.sweep().scores.blobs, bench.sweep().jobs.things)
+    bench.wait(0.2)
+    assert len(bench.paths("scores")) == bench.sweep().scores.blobs == 2
+    assert (b"TITLE: ", []) == (bench.file(run, "cut.edl")[:7], bench.paths("scores"))
+    bench.wait(3)
+    swept = bench.sweep()
+    assert (1, True) == (swept.jobs.things, swept.complete)
+    assert [] == bench.paths("jobs", "index", "open", "secrets", "scores")
+
+
+def test_a_job_that_is_gone_is_not_found_and_its_video_makes_it_anew(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    first, _ = bench.run(url, **ONE)
+    bench.wait(6)
+    bench.sweep()
+    with pytest.raises(JobNotFound):
+        find_request(bench.store, first)
+    again, end = bench.run(url, **ONE)
+    assert (first, State.COMPLETED, 1) == (again, end.state, bench.stored(again).attempt)
+
+
+def test_a_job_goes_with_all_its_attempts_and_no_sooner_than_the_last(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    cancel(bench.store, bench.request(url, **ONE))
+    bench.wait(4)
+    last = bench.request(url, **ONE)
+    assert 2 == last.attempt
+    bench.store.put(paths.begun_path(last.run, paths.unit_step(0), 1), b"a process died")
+    bench.wait(4)
+    bench.sweep()  # open
+    cancel(bench.store, find_request(bench.store, last.job))
+    bench.wait(4)
+    bench.sweep()  # ended lately
+    assert last.run == find_request(bench.store, last.job).run
+    bench.wait(2)
+    bench.sweep()
+    assert [] == bench.paths("jobs", "index")
+
+
+def test_a_job_that_is_asked_for_again_is_kept_for_another_time(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    run, _ = bench.run(url, **ONE)
+    bench.wait(4)
+    assert run == bench.request(url, **ONE).run
+    bench.wait(4)
+    bench.sweep()
+    assert bench.file(run, "cut.edl")
+    bench.wait(2)
+    bench.sweep()
+    assert [] == bench.paths("jobs")
+
+
+def test_scores_that_are_used_again_are_kept_for_another_time(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    bench.run(url, **ONE)
+    bench.wait(1.5)
+    bench.run(url, name="again", **ONE)
+    bench.wait(1.5)
+    assert 0 == bench.sweep().scores.blobs
+    run, _ = bench.run(url, name="third", **ONE)
+    assert 1 == bench.result(run).timing.units_cached
+
+
+def test_an_open_job_keeps_its_scores_however_long_it_takes(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    stored = bench.request(url, **ONE)
+    run_plan(bench.settings, bench.store, stored.run)
+    run_score(bench.settings, bench.store, stored.run, 0)
+    bench.wait(400)
+    bench.sweep()
+    run_look(bench.settings, bench.store, stored.run, ())
+    assert State.COMPLETED == run_cut(bench.settings, bench.store, stored.run, {}).state
+
+
+def test_a_job_whose_callback_is_owed_is_kept(bench: Past) -> None:
+    run, _ = bench.run(bench.upload(CLIP), **ONE)
+    bench.store.put(paths.open_callback_path(run), b"")
+    bench.wait(10)
+    bench.sweep()
+    assert bench.file(run, "cut.edl")
+    bench.store.delete(paths.open_callback_path(run))
+    bench.sweep()
+    assert [] == bench.paths("jobs")
+
+
+def test_a_dry_run_says_what_would_go_and_removes_nothing(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    bench.run(url, **ONE)
+    batch = accept(bench, [url], **ONE)
+    expand(bench, batch)
+    bench.wait(10)
+    before = bench.paths("jobs", "scores", "index", "batches")
+    dry = bench.sweep(retention_dry_run=True)
+    assert before == bench.paths("jobs", "scores", "index", "batches")
+    wet = bench.sweep()
+    assert dry.jobs == wet.jobs
+    assert dry.scores == wet.scores
+    assert wet.jobs.bytes > 0
+    assert wet.report.startswith(
+        f"retention removed: 1 jobs ({wet.jobs.blobs} blobs, {wet.jobs.bytes} bytes)"
+    )
+    assert dry.report.startswith("retention would remove: 1 jobs")
+
+
+def test_an_age_of_zero_keeps_for_ever(bench: Past) -> None:
+    bench.run(bench.upload(CLIP), **ONE)
+    bench.wait(10_000)
+    before = bench.paths("jobs", "scores", "index")
+    bench.sweep(retention_jobs_days=0, retention_scores_days=0)
+    assert before == bench.paths("jobs", "scores", "index")
+
+
+def test_a_batch_goes_after_the_last_of_its_jobs(bench: Past) -> None:
+    urls = [bench.upload(CLIP, f"{n}.mp4") for n in range(2)]
+    batch = accept(bench, urls, key="night-1", **ONE)
+    bench.wait(6)
+    bench.sweep()  # it is not expanded yet
+    expand(bench, batch)
+    bench.wait(6)
+    bench.sweep()  # its jobs are open
+    items = batches._items(bench.store, batch)
+    cancel(bench.store, bench.stored(str(items[0].run)))
+    bench.wait(6)
+    bench.sweep()
+    assert {"Gone": 1, "Queued": 1} == describe(bench, batch).counts
+    cancel(bench.store, bench.stored(str(items[1].run)))
+    bench.wait(6)
+    bench.sweep()
+    assert [] == bench.paths("jobs", "batches", "open", "secrets")
+    with pytest.raises(BatchNotFound):
+        batches.find_batch(bench.store, batch.id)
+    again = accept(bench, urls, key="night-1", **ONE)
+    expand(bench, again)
+    assert (batch.id, {"Queued": 2}) == (again.id, describe(bench, again).counts)
+
+
+def test_a_batch_that_was_half_removed_is_expanded_anew(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    batch = accept(bench, [url], key="night-1", **ONE)
+    expand(bench, batch)
+    bench.store.delete(paths.batch_items_path(batch.id))
+    bench.store.delete(paths.batch_block_path(batch.id, 0))
+    bench.wait(10)
+    again = accept(bench, [url], key="night-1", **ONE)
+    bench.sweep()
+    expand(bench, again)
+    assert {"Queued": 1} == describe(bench, again).counts
+
+
+def test_a_secret_without_a_job_goes_and_that_of_an_open_job_stays(bench: Past) -> None:
+    stored = bench.request(bench.sas(bench.upload(CLIP)), **ONE)
+    bench.store.put("secrets/m-000000000000000000000000/f", b"sig=x", "text/plain")
+    bench.wait(10)
+    bench.sweep()
+    assert [paths.secret_path(stored.run, stored.fingerprint)] == bench.paths("secrets")
+    assert "sig=" in find_secret(bench.store, stored)
+
+
+def dies(at: int) -> Any:
+    def die(number: int) -> None:
+        if number == at:
+            raise StorageUnavailable("Storage answered 503.")
+
+    return die
+
+
+@pytest.mark.parametrize("asks", [False, True])
+def test_a_sweep_that_dies_at_any_step_is_gone_on_with(bench: Past, asks: bool) -> None:
+    """And a job that is asked for again in between is whole."""
+    url = bench.upload(CLIP)
+    for step in range(1, 50):
+        cancel(bench.store, bench.request(url, **ONE))
+        bench.run(url, **ONE)
+        bench.wait(10)
+        bench.clock.writes, bench.clock.between = 0, dies(step)
+        try:
+            swept = bench.sweep()
+        except StorageUnavailable:
+            swept = None
+        bench.clock.between = None
+        if asks:
+            run, end = bench.run(url, **ONE)
+            assert (run, State.COMPLETED) == (find_request(bench.store, end.job).run, end.state)
+            bench.wait(10)
+        bench.sweep()
+        assert [] == bench.paths("jobs", "index", "open", "secrets", "scores")
+        if swept and swept.complete:
+            assert step > 4
+            return
+    raise AssertionError("no sweep came through")
+
+
+def test_a_job_that_is_asked_for_while_it_goes_is_whole(bench: Past) -> None:
+    """At every step of the sweep: POST, and then the sweep goes on."""
+    url = bench.upload(CLIP)
+    asked: list[StoredRequest] = []
+
+    def ask(number: int) -> None:
+        if number == step:
+            asked.append(bench.request(url, **ONE))
+
+    for step in range(1, 50):
+        bench.run(url, **ONE)
+        bench.wait(10)
+        asked.clear()
+        bench.clock.writes, bench.clock.between = 0, ask
+        bench.sweep()
+        bench.clock.between = None
+        if not asked:
+            assert step > 3
+            return
+        # It was there, and is kept, or it is a new one.
+        assert asked[0].run == find_request(bench.store, asked[0].job).run
+        run, end = bench.run(url, **ONE)
+        assert (asked[0].run, State.COMPLETED) == (run, end.state)
+        assert b"TITLE: " == bench.file(run, "cut.edl")[:7]
+    raise AssertionError("no sweep came through")
+
+
+def test_a_score_that_is_used_while_it_would_go_is_kept_or_made_again(bench: Past) -> None:
+    url = bench.upload(CLIP)
+    bench.run(url, **ONE)
+    bench.wait(3)
+    stored = bench.request(url, name="second", **ONE)
+    run_plan(bench.settings, bench.store, stored.run)
+
+    def score(number: int) -> None:
+        if number == 1:
+            run_score(bench.settings, bench.store, stored.run, 0)
+
+    # As if the sweep had looked at what is open before the run was accepted.
+    swept = Sweep(bench.settings, bench.store, bench.clock._now())
+    (marker,) = bench.paths("open")
+    bench.store.delete(marker)
+    bench.clock.between = score
+    swept.run()
+    bench.clock.between = None
+    run_look(bench.settings, bench.store, stored.run, ())
+    assert State.COMPLETED == run_cut(bench.settings, bench.store, stored.run, {}).state
+
+
+def test_a_sweep_that_takes_too_long_goes_on_next_time(bench: Past) -> None:
+    for name in ("a", "b", "c"):
+        bench.run(bench.upload(CLIP), name=name, **ONE)
+    bench.wait(10)
+    ticks = iter(range(1000))
+    short = Sweep(bench.settings, bench.store, bench.clock._now(), limit_s=2, clock=lambda: next(ticks))
+    short.run()
+    assert (2, False) == (short.jobs.things, short.complete)
+    assert short.report.endswith("; the next run goes on")
+    assert 1 == bench.sweep().jobs.things
+
+
+class Many(BlobStore):
+    """As if there were very many score files."""
+
+    deleted = 0
+
+    def entries(self, prefix: str = "") -> Iterator[BlobEntry]:
+        if not prefix.startswith("scores/"):
+            return super().entries(prefix)
+        old = datetime(2020, 1, 1, tzinfo=UTC)
+        return (BlobEntry(f"{prefix}/{n}.npz", str(n), 1000, old) for n in range(10_000))
+
+    def delete_unchanged(self, entries: Iterable[BlobEntry]) -> Sequence[BlobEntry]:
+        removed = list(entries)
+        self.deleted += len(removed)
+        return removed
+
+
+def test_memory_does_not_grow_with_the_store(azurite: Azurite) -> None:
+    bench = Bench(azurite.connection_string)
+    store = Many.from_settings(bench.settings)
+    swept = Sweep(bench.settings, store, datetime.now(UTC))
+    tracemalloc.start()
+    try:
+        swept.run()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert 160_000 == store.deleted == swept.scores.blobs
+    assert peak < 1024**2
+
+
+def test_what_is_reused_changes_its_etag_where_it_is_old_and_is_spared(azurite: Azurite) -> None:
+    bench = Bench(azurite.connection_string)
+    clock = Clocked.from_settings(bench.settings)
+    for name in ("a", "b"):
+        clock.put(f"scores/{name}", b"x")
+    before = list(clock.entries("scores/"))
+    assert clock.reuse("scores/a")
+    assert before == list(clock.entries("scores/"))  # new enough
+    clock.ahead = timedelta(days=1)
+    assert (True, False) == (clock.reuse("scores/a"), clock.reuse("scores/none"))
+    assert ["scores/b"] == [entry.path for entry in clock.delete_unchanged(before)]
+    assert ["scores/a"] == list(clock.list("scores/"))
+    assert [] == clock.delete_unchanged([])
+    assert not clock.replace("scores/a", b"", before[0].etag)
+    assert b"x" == clock.get("scores/a")
+
+
+def test_more_blobs_than_one_request_takes_are_removed(azurite: Azurite) -> None:
+    bench = Bench(azurite.connection_string)
+    for n in range(300):
+        bench.store.put(f"scores/{n}", b"x")
+    entries = list(bench.store.entries("scores/"))
+    assert 300 == len(bench.store.delete_unchanged(entries))
+    assert [] == list(bench.store.list("scores/"))
+    assert [] == bench.store.delete_unchanged(entries)
+
+
+def test_an_open_run_is_known_by_its_marker(bench: Past) -> None:
+    stored = bench.request(bench.upload(CLIP), **ONE)
+    assert ledger.is_open(bench.store, stored)
+    cancel(bench.store, stored)
+    assert not ledger.is_open(bench.store, stored)
