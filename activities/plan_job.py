@@ -9,7 +9,7 @@ import azure.durable_functions as df
 from activities.outcome import outcome
 from shared.names import PLAN_JOB
 from shared.steps import Step, run_plan
-from shared.storage import plan_path
+from shared.storage import paths
 
 blueprint = df.Blueprint()
 
@@ -23,4 +23,4 @@ def plan_job(task: Any) -> dict[str, Any]:
         media_s = float(plan.video.planned_frames / plan.video.rate)
         return {"units": len(plan.units), "later": int(plan.gathers), "media_s": media_s}
 
-    return outcome(work, Step(job, PLAN_JOB, plan_path(job)), job=job)
+    return outcome(work, Step(job, PLAN_JOB, paths.plan_path(job)), job=job)

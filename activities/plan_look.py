@@ -9,7 +9,7 @@ import azure.durable_functions as df
 from activities.outcome import outcome
 from shared.names import PLAN_LOOK
 from shared.steps import Step, run_look
-from shared.storage import look_path
+from shared.storage import paths
 
 blueprint = df.Blueprint()
 
@@ -22,4 +22,4 @@ def plan_look(task: Any) -> dict[str, Any]:
     def work(settings: Any, store: Any) -> dict[str, Any]:
         return {"units": len(run_look(settings, store, job, failed).units)}
 
-    return outcome(work, Step(job, PLAN_LOOK, look_path(job)), job=job)
+    return outcome(work, Step(job, PLAN_LOOK, paths.look_path(job)), job=job)

@@ -9,7 +9,7 @@ import azure.durable_functions as df
 from activities.outcome import outcome
 from shared.names import SCORE_SEGMENT
 from shared.steps import Step, run_score
-from shared.storage import summary_path, unit_step
+from shared.storage import paths
 
 blueprint = df.Blueprint()
 
@@ -22,4 +22,4 @@ def score_segment(task: Any) -> dict[str, Any]:
         summary = run_score(settings, store, job, unit)
         return {"cached": summary.cached, "frames": summary.facts.frames}
 
-    return outcome(work, Step(job, unit_step(unit), summary_path(job, unit)), job=job, unit=unit)
+    return outcome(work, Step(job, paths.unit_step(unit), paths.summary_path(job, unit)), job=job, unit=unit)

@@ -1,4 +1,4 @@
-"""Every expected failure, with a stable code (floor 0).
+"""Every expected failure, with a stable code.
 
 A code is part of the API: a caller may branch on it, so codes are never renamed.
 `status` is the HTTP status when the failure is found before 202; found later, the

@@ -1,4 +1,4 @@
-"""Names that must agree across processes: functions, blob paths, ids (floor 0)."""
+"""Names that must agree across processes: functions, blob paths, ids."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keep secrets out of texts that people and logs see (floor 0)."""
+"""Keep secrets out of texts that people and logs see."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings from the environment, read once per process (floor 1)."""
+"""Settings from the environment, read once per process."""
 
 from __future__ import annotations
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
-from tests.test_floors import ROOT
+ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_every_test_that_a_promise_names_exists() -> None:

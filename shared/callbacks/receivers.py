@@ -1,4 +1,4 @@
-"""Callbacks as Standard Webhooks 1.0.0 has them: what is signed, how, and one attempt to send it (floor 3).
+"""Callbacks as Standard Webhooks 1.0.0 has them: what is signed, how, and one attempt to send it.
 
 https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
 """

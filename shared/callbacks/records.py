@@ -1,4 +1,4 @@
-"""A job's callback in the store: its secret, and what became of it (floor 4)."""
+"""A job's callback in the store: its secret, and what became of it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What crosses a boundary: requests, plans, manifests, profiles, results (floor 1).
+"""What crosses a boundary: requests, plans, manifests, profiles, results.
 
 Every model is frozen and refuses unknown fields, but in what the service itself wrote (Contract.of_record).
 Spans are half-open. Units stand in names: _frames and _frame count frames of the timeline (see VideoInfo),

@@ -1,4 +1,4 @@
-"""What callers do with jobs: accept, retry, cancel, hand out files (floor 4)."""
+"""What callers do with jobs: accept, retry, cancel, hand out files."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from shared.errors import (
     VideoTooLarge,
 )
 from shared.jobs import quotas, retention
-from shared.jobs.attempts import _AGAIN, again, now
+from shared.jobs.attempts import REOPENABLE, again, now
 from shared.jobs.requests import InvalidFields, parse_request
 from shared.models import Catalogue, choose
 from shared.settings import Settings
 from shared.storage import (
     BlobStore,
     Secrets,
-    _keep,
-    _latest,
     find_end,
+    find_latest,
     forget_callback_secret,
+    keep_secrets,
     ledger,
     paths,
 )
@@ -96,11 +96,11 @@ def take(
         priority=priority,
         caller=caller,
     )
-    there = _latest(store, job)
+    there = find_latest(store, job)
     end = find_end(store, there.run) if there else None
     if end and not retention.keep_job(store, job):
         there = end = None  # it is being removed
-    if priority == "interactive" and (there is None or (end and end.state in _AGAIN)):
+    if priority == "interactive" and (there is None or (end and end.state in REOPENABLE)):
         quotas.check_room(settings, store, caller)
     if there is None:
         there = _enter(store, stored, secrets)
@@ -112,11 +112,11 @@ def take(
         forget_callback_secret(store, stored)
         raise IdempotencyConflict("This Idempotency-Key was used with another request.")
     if end is None:
-        _keep(store, there, secrets)
+        keep_secrets(store, there, secrets)
         # Whoever waits for an answer does not wait for a batch; and a process may have died before this.
         ledger.reopen(store, there.model_copy(update={"priority": priority}))
         return there
-    if end.state in _AGAIN:
+    if end.state in REOPENABLE:
         return again(store, there, secrets, stored)
     return there
 
@@ -125,11 +125,11 @@ def _enter(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> StoredR
     """Store a job's first request; the one that is there, where another caller was faster."""
     for _ in range(2):
         # The secret first: once the request is there, another caller may start the job.
-        _keep(store, stored, secrets)
+        keep_secrets(store, stored, secrets)
         if store.put_new(paths.request_path(stored.job), stored.model_dump_json().encode()):
             ledger.enter(store, stored)
             return None
-        if there := _latest(store, stored.job):
+        if there := find_latest(store, stored.job):
             return there
         retention.finish_removal(store, stored.job)  # begun, and not ended yet
     raise StorageUnavailable("The job's old records are being removed.")

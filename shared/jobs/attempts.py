@@ -26,18 +26,18 @@ from shared.errors import (
     VideoChanged,
 )
 from shared.jobs import quotas, retention
-from shared.jobs.requests import _check_length
+from shared.jobs.requests import check_length
 from shared.settings import Settings
 from shared.steps import close_job, settle
 from shared.storage import (
     NO_SECRETS,
     BlobStore,
     Secrets,
-    _keep,
     find_callback_secret,
     find_end,
     find_look,
     find_secret,
+    keep_secrets,
     ledger,
     load_request,
     paths,
@@ -50,7 +50,7 @@ MOST_ATTEMPTS = 5
 """A run that is lost is started anew by itself up to this attempt at its job."""
 
 
-_AGAIN = (State.FAILED, State.CANCELLED)
+REOPENABLE = (State.FAILED, State.CANCELLED)
 
 
 def again(
@@ -62,7 +62,7 @@ def again(
     request: what to attempt, where that is not the same once more. Of two callers one wins.
     """
     new = (request or last).model_copy(update={"attempt": last.attempt + 1, "created": now()})
-    _keep(store, new, secrets.or_else(find_secret(store, last), find_callback_secret(store, last)))
+    keep_secrets(store, new, secrets.or_else(find_secret(store, last), find_callback_secret(store, last)))
     if store.put_new(paths.request_path(new.run), new.model_dump_json().encode()):
         ledger.enter(store, new)
         ledger.forget(store, last)
@@ -122,7 +122,7 @@ def retry(
     VideoChanged where it was replaced.
     """
     sas = ""
-    _check_length(body)
+    check_length(body)
     if body.strip():
         try:
             fresh = RetryRequest.model_validate_json(body)

@@ -1,4 +1,4 @@
-"""Batches: many requests that become independent jobs (floor 4).
+"""Batches: many requests that become independent jobs.
 
 A batch is stored at once and expanded by activities, a few requests at a time: each becomes a job
 of its own, of the priority "batch", or a refusal with its reason. After that nothing holds them together

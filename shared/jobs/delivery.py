@@ -1,4 +1,4 @@
-"""Tell a job's callback how it ended, one attempt at a time (floor 4)."""
+"""Tell a job's callback how it ended, one attempt at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A page of the jobs there are (floor 4)."""
+"""A page of the jobs there are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events of a job that still runs, from the units that are scored so far (floor 4)."""
+"""Events of a job that still runs, from the units that are scored so far."""
 
 from __future__ import annotations
 

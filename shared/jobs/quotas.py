@@ -1,4 +1,4 @@
-"""How much may be open at a time, and who asks (floor 4).
+"""How much may be open at a time, and who asks.
 
 What is open is counted before a request is accepted, from one listing of the ledger: callers who come
 in the same moment may pass together, so a limit can be exceeded by as many as are answered at once.

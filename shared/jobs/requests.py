@@ -32,7 +32,7 @@ class UnknownFields(InvalidFields, UnknownField):
 
 def parse_request(body: bytes) -> JobRequest:
     """Raises InvalidRequest, or UnknownField; no message repeats a value, which may hold a SAS."""
-    _check_length(body)
+    check_length(body)
     try:
         return JobRequest.model_validate_json(body)
     except ValidationError as bad:
@@ -52,6 +52,6 @@ def field_errors(bad: ValidationError, before: str = "") -> Iterator[dict[str, s
         yield {"field": before + where, "message": error["msg"]}
 
 
-def _check_length(body: bytes) -> None:
+def check_length(body: bytes) -> None:
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")

@@ -1,4 +1,4 @@
-"""What is removed after its time, and never anything that an open run needs (floor 4).
+"""What is removed after its time, and never anything that an open run needs.
 
 Any moment may bring a request for what is about to go, and a sweep may die at any step. So:
 

@@ -1,4 +1,4 @@
-"""What a job's callers are told of it: state, progress, links (floor 4).
+"""What a job's callers are told of it: state, progress, links.
 
 Asked far more often than anything changes. A job that is complete stays so, and costs storage nothing for a
 while; those that wait in a batch are told by one listing for all; any other costs one listing, which tells

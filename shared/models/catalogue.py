@@ -1,4 +1,4 @@
-"""Which models and profiles there are: built in, and in the operator's blob container (floor 3).
+"""Which models and profiles there are: built in, and in the operator's blob container.
 
 The container holds <name>/model.json, <name>/model.onnx, <name>/sample/<file> and profiles/<name>.json.
 What it holds comes before what is built in under the same name: the operator put it there on purpose, every

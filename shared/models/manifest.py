@@ -36,7 +36,7 @@ def find_models(models_dir: Path) -> dict[str, ModelManifest]:
     return found
 
 
-def _channels(manifest: ModelManifest) -> int:
+def channels_of(manifest: ModelManifest) -> int:
     return 1 if manifest.input.colour in ("gray", None) else 3
 
 
@@ -49,9 +49,9 @@ def _contradiction(manifest: ModelManifest) -> str | None:
         return f"input.layout {spec.layout!r} is not N and then H, W, and where needed T, C"
     if "T" not in axes and manifest.window != 1:
         return "a window of several pictures needs a T in input.layout"
-    if "C" not in axes and _channels(manifest) != 1:
+    if "C" not in axes and channels_of(manifest) != 1:
         return "colour pictures need a C in input.layout"
-    if not {len(spec.mean), len(spec.std)} <= {1, _channels(manifest)}:
+    if not {len(spec.mean), len(spec.std)} <= {1, channels_of(manifest)}:
         return "input.mean and input.std have one number, or one per channel"
     if 0.0 in spec.std:
         return "input.std must not be 0"

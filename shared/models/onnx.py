@@ -1,4 +1,4 @@
-"""A model's folder -> a model that scores windows (floor 2).
+"""A model's folder -> a model that scores windows.
 
 A folder with model.json and model.onnx is a model; nothing here knows any model by name. A manifest may name
 another engine than onnxruntime: then that makes the model.
@@ -17,7 +17,7 @@ import onnxruntime as ort
 
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
-from shared.models.manifest import _channels
+from shared.models.manifest import channels_of
 from shared.models.model import Windows, grid_of, join
 from shared.models.tracks import Grid, Scored, Scores
 
@@ -146,7 +146,7 @@ class OnnxModel:
     def _check_signature(self) -> None:
         spec, output = self.manifest.input, self.manifest.output
         sizes = {"N": self.manifest.batch, "T": self.manifest.window, "S": self.manifest.window}
-        sizes |= {"H": spec.height or 0, "W": spec.width or 0, "C": _channels(self.manifest)}
+        sizes |= {"H": spec.height or 0, "W": spec.width or 0, "C": channels_of(self.manifest)}
         inputs, outputs = self._session.get_inputs(), self._session.get_outputs()
         if [node.name for node in inputs] != [spec.name]:
             raise self._refused(

@@ -1,4 +1,4 @@
-"""Profiles: which models a sport runs and what their tracks mean (floor 2).
+"""Profiles: which models a sport runs and what their tracks mean.
 
 A profile is <models_dir>/profiles/<name>.json and nothing else: data, not code.
 """

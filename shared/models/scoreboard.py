@@ -1,4 +1,4 @@
-"""The scoreboard of a broadcast, read from its pictures: score and match clock (floor 2).
+"""The scoreboard of a broadcast, read from its pictures: score and match clock.
 
 `read_board` is pure. `Scoreboard` reads text with the package rapidocr, which is optional: a pipeline
 of two networks, so no model.onnx lies in the model's folder.

@@ -1,4 +1,4 @@
-"""Decoded pictures and sound -> score tracks on the global grid (floor 3).
+"""Decoded pictures and sound -> score tracks on the global grid.
 
 On a timeline of R frames per second, sample k of a model with rate r is the picture on screen
 at timeline frame floor(k * R / r): the last decoded one whose number is not above it. So VFR and

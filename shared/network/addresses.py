@@ -1,4 +1,4 @@
-"""Where the service may connect to: host names by pattern, and the addresses behind them (floor 2).
+"""Where the service may connect to: host names by pattern, and the addresses behind them.
 
 A name on the list says who is meant; only the address says where the connection goes. So both are
 checked, the address each time a connection is made, and the connection goes to what was checked

@@ -1,4 +1,4 @@
-"""How long a thread may wait for somebody, all in all (floor 2).
+"""How long a thread may wait for somebody, all in all.
 
 A socket's own time-out is that of one recv: whoever sends a byte now and then never meets it. A deadline
 ends every socket that was used under it, whatever it waits for: a handshake, a header, a body.

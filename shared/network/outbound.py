@@ -1,4 +1,4 @@
-"""Connections that go where the guard looked, and nowhere else (floor 3).
+"""Connections that go where the guard looked, and nowhere else.
 
 The name is resolved, its addresses are checked, and the socket is opened to one of these: no second
 look-up lies between check and connect. TLS still asks for the host by its name and verifies the certificate

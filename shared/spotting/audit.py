@@ -8,7 +8,7 @@ from math import comb
 
 from shared.contracts import Audit, Event, LookedSpan
 from shared.spotting.events import Basis, spot
-from shared.spotting.proposals import _reach
+from shared.spotting.proposals import reach_of
 
 CONFIDENCE = 0.95
 
@@ -37,7 +37,7 @@ def audit_of(
     cascade, timeline = basis.profile.cascade, basis.timeline
     span_s = Fraction(cascade.audit_span_s) if cascade else Fraction(0)
     grids = {name: basis.tracks[name].grid for name in looks if name in basis.tracks}
-    judged = max(Fraction(1), (span_s - 2 * _reach(basis.profile, grids)) * timeline.rate)
+    judged = max(Fraction(1), (span_s - 2 * reach_of(basis.profile, grids)) * timeline.rate)
     unseen = timeline.frames - sum(span.frames for span in spans)
     rest = float(max(0, unseen) / judged)
     return Audit(

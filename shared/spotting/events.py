@@ -19,9 +19,9 @@ import numpy.typing as npt
 
 from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, Signal, Timeline
 from shared.models import Grid, Track
-from shared.spotting.peaks import _limited, _points, find_stretches, suppress
-from shared.spotting.shots import _changing
-from shared.spotting.signals import Values, cell_s, point_count, signal_values
+from shared.spotting._peaks import find_stretches, limit_length, points_spanning, suppress
+from shared.spotting._signals import Values, cell_s, point_count, signal_values
+from shared.spotting.shots import changing_at
 
 DIGITS = 6
 """Scores are rounded before they are compared, so what is printed is what was decided."""
@@ -68,7 +68,7 @@ def spot(
     """
     profile, tracks, timeline = basis.profile, basis.tracks, basis.timeline
     points = point_count(timeline, profile.grid)
-    cuts = _changing(profile.shots, tracks, timeline)
+    cuts = changing_at(profile.shots, tracks, timeline)
     signals = []
     for signal in profile.signals:
         if signal.model in tracks:
@@ -134,14 +134,14 @@ def _spot_rule(rule: LabelRule, signals: list[Sampled], basis: Basis) -> list[Ev
     score = fuse(rule, worst).score
     stretches = find_stretches(score, basis.thresholds.get(rule.label, rule.threshold), rule.release)
     peaks = np.array([stretch.peak for stretch in stretches], np.int64)
-    kept = suppress(peaks, score[peaks], _points(rule.min_gap_s, grid))
+    kept = suppress(peaks, score[peaks], points_spanning(rule.min_gap_s, grid))
     longest = max(1, floor(Fraction(rule.max_span_s) * grid))
 
     def frame(point: int) -> int:
         return timeline.frame_at(point / grid)
 
     events = []
-    for stretch in (_limited(stretches[index], longest) for index in kept):
+    for stretch in (limit_length(stretches[index], longest) for index in kept):
         anchor = frame(stretch.peak)
         events.append(
             Event(

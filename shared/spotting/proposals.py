@@ -18,9 +18,9 @@ import numpy.typing as npt
 
 from shared.contracts import LabelRule, LookedSpan, Profile, Timeline
 from shared.models import Grid, Track
+from shared.spotting._peaks import find_stretches
+from shared.spotting._signals import Values, point_count, signal_values
 from shared.spotting.events import DIGITS, reach_s
-from shared.spotting.peaks import find_stretches
-from shared.spotting.signals import Values, point_count, signal_values
 
 
 @dataclass(frozen=True)
@@ -69,7 +69,7 @@ def propose(
             for stretch in find_stretches(bound, rule.threshold, rule.release):
                 proposed[stretch.start : stretch.end] = True
             best = np.maximum(best, bound - rule.threshold)
-    reach = _reach(profile, looks)
+    reach = reach_of(profile, looks)
     frames = _Frames(profile.grid, timeline, reach)
     # The one stream of numpy's that no release may change: the same video gives the same spans.
     random = np.random.RandomState(list(divmod(seed, 2**32)))
@@ -113,7 +113,7 @@ def upper_bound(rule: LabelRule, swept: Mapping[str, Values], added: Iterable[fl
     return np.asarray(np.clip(np.round(bound, DIGITS) + 10.0**-DIGITS, 0.0, 1.0))
 
 
-def _reach(profile: Profile, looks: Mapping[str, Grid]) -> Fraction:
+def reach_of(profile: Profile, looks: Mapping[str, Grid]) -> Fraction:
     """How far to either side of a point its signals need the picture."""
     signals = [signal for signal in profile.signals if signal.model in looks]
     reaches = [reach_s(signal, looks[signal.model], profile.grid) for signal in signals]

@@ -8,8 +8,8 @@ import numpy as np
 
 from shared.contracts import ShotRule, Timeline
 from shared.models import Track
-from shared.spotting.peaks import _points, local_maxima, suppress
-from shared.spotting.signals import column_of
+from shared.spotting._peaks import local_maxima, points_spanning, suppress
+from shared.spotting._signals import column_of
 
 
 def shot_changes(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> tuple[int, ...]:
@@ -28,12 +28,12 @@ def shot_changes(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: T
     maxima = local_maxima(scores)
     maxima = maxima[scores[maxima] >= rule.threshold]
     hops_per_second = track.grid.rate / track.grid.stride
-    kept = suppress(maxima, scores[maxima], _points(rule.min_gap_s, hops_per_second))
+    kept = suppress(maxima, scores[maxima], points_spanning(rule.min_gap_s, hops_per_second))
     frames = {_frame(track, int(maxima[index]), timeline) for index in kept}
     return tuple(sorted(frame for frame in frames if frame < timeline.frames))
 
 
-def _changing(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> list[int]:
+def changing_at(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> list[int]:
     """Timeline frames of every window at or above the threshold, ascending: unlike the maxima among
     them, these do not depend on what lies beyond a looked span."""
     if rule is None or rule.model not in tracks:

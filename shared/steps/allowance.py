@@ -1,4 +1,4 @@
-"""What a video and the work on it may take (floor 2).
+"""What a video and the work on it may take.
 
 MediaLimits bounds what a container declares and what comes out of a decoder. `within` bounds one activity,
 whatever it does: a bomb that no declaration gives away ends its own activity, with a code, and nothing else.

@@ -1,4 +1,4 @@
-"""How often a step of a run was begun and not ended (floor 3).
+"""How often a step of a run was begun and not ended.
 
 A step may end all that could tell of it: on Kubernetes an out-of-memory kill takes worker and host together,
 so nobody writes that it failed, and the queue delivers it again without end. So each attempt leaves a mark

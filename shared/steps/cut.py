@@ -1,4 +1,4 @@
-"""From score files to the result and its timelines: the last step of a job (floor 4)."""
+"""From score files to the result and its timelines: the last step of a job."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ from shared.errors import Incomplete, SegmentFailed
 from shared.models import Catalogue, Track, drift
 from shared.settings import PREPROCESSING, VERSION, Settings
 from shared.spotting import Basis, audit_of, board_of, shot_changes, spot
+from shared.steps._cost import Meter, cost_of, read_tariff
 from shared.steps.close import close_job
-from shared.steps.cost import Meter, cost_of, read_tariff
 from shared.steps.scores import load_tracks
 from shared.storage import BlobStore, load_choice, load_look, load_plan, load_request, load_summary, paths
 from shared.timelines import (

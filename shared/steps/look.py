@@ -13,9 +13,9 @@ from shared.contracts import (
 from shared.models import grid_of
 from shared.settings import Settings
 from shared.spotting import NOTHING, propose
-from shared.steps.cost import Meter
+from shared.steps._cost import Meter
 from shared.steps.scores import load_tracks
-from shared.steps.segments import _exhaustive
+from shared.steps.segments import plan_exhaustive
 from shared.storage import (
     BlobStore,
     find_look,
@@ -64,7 +64,7 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
             for index, span in enumerate(proposals.spans, len(plan.units))
         ]
     elif plan.cascade and not cascade:
-        units += _exhaustive(settings, stored.request, info, choice, (), len(plan.units))
+        units += plan_exhaustive(settings, stored.request, info, choice, (), len(plan.units))
     elif plan.gathers:
         index = len(plan.units)
         units.append(Unit(index=index, kind="audio", start_frame=0, end_frame=None, models=plan.sound))

@@ -1,4 +1,4 @@
-"""What the activities share, and the two that plan, as plain functions of (settings, store, job) (floor 4).
+"""What the activities share, and the two that plan, as plain functions of (settings, store, job).
 
 Each is idempotent: its output lies under a path that its input determines, it looks there
 before it works, and writes whole. Failures are MatchcutError; activities/ turns them into records.
@@ -15,9 +15,9 @@ from shared.contracts import (
 from shared.errors import VideoTooLong
 from shared.models import Catalogue, choose
 from shared.settings import Settings
+from shared.steps._cost import Meter
 from shared.steps.close import settle
-from shared.steps.cost import Meter
-from shared.steps.segments import _exhaustive
+from shared.steps.segments import plan_exhaustive
 from shared.storage import (
     BlobStore,
     ledger,
@@ -62,7 +62,7 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         units = [Unit(index=0, kind="sweep", start_frame=0, end_frame=None, models=swept)]
     else:
         keys = found_video.key_frames
-        units = _exhaustive(settings, stored.request, info, choice, keys, sound=not gathers)
+        units = plan_exhaustive(settings, stored.request, info, choice, keys, sound=not gathers)
     plan = Plan(
         job=job,
         video=info,

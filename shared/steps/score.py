@@ -1,4 +1,4 @@
-"""What the activity that scores one unit does (floor 4).
+"""What the activity that scores one unit does.
 
 A unit is decoded once, for every model whose scores are not there yet; heads then read what their
 sources left. A model that is refused (digest, shapes, golden sample, NaN) is left out and named in the
@@ -28,7 +28,7 @@ from shared.models import (
     to_npz,
 )
 from shared.settings import PREPROCESSING, Settings
-from shared.steps.cost import Meter
+from shared.steps._cost import Meter
 from shared.storage import BlobStore, find_look, load_plan, load_request, paths, records
 from shared.video import (
     Gather,

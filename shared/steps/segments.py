@@ -45,7 +45,7 @@ def _nearest(key_frames: Sequence[int], target: int, within: int) -> int:
     return min(near, key=lambda key: (abs(key - target), key), default=target)
 
 
-def _exhaustive(
+def plan_exhaustive(
     settings: Settings,
     request: JobRequest,
     info: VideoInfo,

@@ -1,4 +1,4 @@
-"""Clients of blob storage, what becomes of their failures, and what they are asked (floor 3).
+"""Clients of blob storage, what becomes of their failures, and what they are asked.
 
 Authentication and retries are the SDK's. Its exceptions stop here: they may quote a URL with its signature,
 ours never do.

@@ -1,4 +1,4 @@
-"""Which runs are open and in which order they may run, and an index of all runs (floor 3).
+"""Which runs are open and in which order they may run, and an index of all runs.
 
 Empty blobs that are told by their names and metadata, so that one listing answers for thousands:
 

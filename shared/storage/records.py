@@ -1,4 +1,4 @@
-"""Records that the service wrote, read back by this version, an older or a newer one (floor 3).
+"""Records that the service wrote, read back by this version, an older or a newer one.
 
 What callers and operators write is read strictly; of what the service wrote, fields that this version does
 not know are passed over. An empty blob is no record: retention leaves one where a job was.
@@ -81,7 +81,7 @@ def load_summary(store: BlobStore, job: str, unit: int) -> UnitSummary:
     return records.read(store, UnitSummary, paths.summary_path(job, unit))
 
 
-def _latest(store: BlobStore, job: str) -> StoredRequest | None:
+def find_latest(store: BlobStore, job: str) -> StoredRequest | None:
     """The request of the last attempt at a job; None for one that retention has given up."""
     latest, attempt = None, 1
     while found := store.find(path := paths.request_path(names.run_id(job, attempt))):
@@ -95,7 +95,7 @@ def find_end(store: BlobStore, run: str) -> EndRecord | None:
 
 def find_request(store: BlobStore, job: str) -> StoredRequest:
     """The last attempt at a job. Raises JobNotFound."""
-    found = _latest(store, job) if names.is_job_id(job) else None
+    found = find_latest(store, job) if names.is_job_id(job) else None
     if found is None or found.job != job:
         raise JobNotFound("There is no job with this id.")
     return found

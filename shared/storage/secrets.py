@@ -45,7 +45,7 @@ class Secrets:
 NO_SECRETS = Secrets()
 
 
-def _keep(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
+def keep_secrets(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
     """Before the request itself is stored: once it is there, another caller may start the job."""
     if secrets.callback:
         keep_callback_secret(store, stored, secrets.callback)

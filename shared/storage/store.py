@@ -1,4 +1,4 @@
-"""The service's own container: small documents by path (floor 3)."""
+"""The service's own container: small documents by path."""
 
 from __future__ import annotations
 

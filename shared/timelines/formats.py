@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from shared.contracts import Result
 from shared.errors import InvalidRequest
-from shared.timelines.original_edl import write_original_edl
+from shared.timelines._original_edl import write_original_edl
 from shared.timelines.timecode import timecode_to_frame
 
 

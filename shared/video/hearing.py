@@ -1,4 +1,4 @@
-"""Which sound of a file is heard, and how its channels become one (floor 3)."""
+"""Which sound of a file is heard, and how its channels become one."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer
 
 from shared.contracts import SoundFault
-from shared.video.index import indexed, packets
+from shared.video._index import indexed, packets
 from shared.video.ranges import RangeReader
 
 Samples = npt.NDArray[np.float32]

@@ -1,5 +1,5 @@
 """One pass over a video for what a cascade hears and sees first: all of its sound, its key frames, and
-where it ends (floor 3)."""
+where it ends."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
-from shared.video.container import (
+from shared.video._container import (
     REORDERED_FRAMES,
     decoded,
     demux,

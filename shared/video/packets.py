@@ -1,4 +1,4 @@
-"""The sound's packets, gathered by the segments of the picture, so that the file is read once (floor 3).
+"""The sound's packets, gathered by the segments of the picture, so that the file is read once.
 
 A segment demuxes the sound along with the picture anyway. It keeps the sound's packets whose PTS lies in
 its core, and a name of the next one. Parts are one sound only where each begins with the very packet that
@@ -24,7 +24,7 @@ from av.packet import Packet, PacketSideData, PktSideDataT
 from av.stream import Stream
 
 from shared.contracts import VideoInfo
-from shared.video.container import decoded, open_container
+from shared.video._container import decoded, open_container
 from shared.video.hearing import Samples
 from shared.video.ranges import RangeReader
 from shared.video.sound import Listener, hear

@@ -1,4 +1,4 @@
-"""The decoded pictures of a span, in order, each at its place on the timeline (floor 3)."""
+"""The decoded pictures of a span, in order, each at its place on the timeline."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, TooManyFrames
-from shared.video.container import decoded, demux, frame_number, open_container, pts_of
+from shared.video._container import decoded, demux, frame_number, open_container, pts_of
 from shared.video.packets import Gather
 from shared.video.ranges import RangeReader
 

@@ -17,16 +17,16 @@ from shared.errors import (
     PictureTooLarge,
     TooManyFrames,
 )
-from shared.video.container import (
+from shared.video._container import (
     REORDERED_FRAMES,
-    _picture_stream,
     decode,
     open_container,
+    picture_stream,
     pts_of,
     timeline_frame,
 )
+from shared.video._index import entries_there, indexed, missing_frames, packets
 from shared.video.hearing import pick_sound
-from shared.video.index import entries_there, indexed, missing_frames, packets
 from shared.video.limits import MediaLimits
 from shared.video.ranges import RangeReader
 
@@ -80,7 +80,7 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
     """
     limits = reader.limits
     with open_container(reader) as container:
-        stream = _picture_stream(container)
+        stream = picture_stream(container)
         _check_declared(stream, limits)
         first = next((f for f in decode(container, stream, reader, []) if pts_of(f) is not None), None)
         if first is None:

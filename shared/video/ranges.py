@@ -1,4 +1,4 @@
-"""A seekable file made of range reads (floor 2)."""
+"""A seekable file made of range reads."""
 
 from __future__ import annotations
 

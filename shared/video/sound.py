@@ -1,4 +1,4 @@
-"""The decoded sound of a video, contiguous from frame 0 of its timeline (floor 3)."""
+"""The decoded sound of a video, contiguous from frame 0 of its timeline."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 
 from shared.contracts import VideoInfo
-from shared.video.container import decode, open_container
+from shared.video._container import decode, open_container
 from shared.video.hearing import Mono, Samples
 from shared.video.ranges import RangeReader
 

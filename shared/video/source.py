@@ -1,4 +1,4 @@
-"""The caller's video: its URL, and the blob behind it (floor 3)."""
+"""The caller's video: its URL, and the blob behind it."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from fractions import Fraction
 from typing import Any
 
 from shared.contracts import JobOptions, Lineage, Result, State, Timing, VideoResult
-from shared.steps.cost import cost_of
+from shared.steps._cost import cost_of
 
 
 def a_video(**changes: Any) -> VideoResult:

@@ -20,7 +20,7 @@ from shared.errors import (
 from shared.jobs import Live, after_loss, cancel, describe, result_file, retry, see
 from shared.jobs.attempts import MOST_ATTEMPTS
 from shared.steps import run_cut, run_look, run_plan, run_score
-from shared.storage import Secrets, _keep, find_request, find_secret, paths, traffic
+from shared.storage import Secrets, find_request, find_secret, keep_secrets, paths, traffic
 from tests.support.clips import make_clip
 from tests.support.in_process import Bench
 
@@ -120,7 +120,7 @@ def test_a_secret_does_not_outlive_its_job(bench: Bench) -> None:
     stored = bench.request(bench.sas(url))
     run_plan(bench.settings, bench.store, stored.run)
     cancel(bench.store, stored)
-    _keep(bench.store, stored, Secrets("sig=late"))  # a duplicate that looked before the end
+    keep_secrets(bench.store, stored, Secrets("sig=late"))  # a duplicate that looked before the end
     assert find_secret(bench.store, stored) == ""
 
 

@@ -15,8 +15,8 @@ from shared.contracts import Event, Profile, Timeline
 from shared.errors import ModelRefused
 from shared.models import Grid, Track, stitch
 from shared.spotting import Basis, shot_changes, spot
+from shared.spotting._peaks import find_stretches, local_maxima, suppress
 from shared.spotting.events import fuse
-from shared.spotting.peaks import find_stretches, local_maxima, suppress
 from tests.support.scores import (
     NAN,
     NTSC,

@@ -13,7 +13,7 @@ from shared.contracts import Timeline
 from shared.errors import ModelRefused
 from shared.models import Grid, Track, load_profile
 from shared.settings import ROOT
-from shared.spotting.signals import climb, moving_mean, on_grid, point_count, robust_z, signal_values
+from shared.spotting._signals import climb, moving_mean, on_grid, point_count, robust_z, signal_values
 from tests.support.scores import NAN, NTSC, PAL, make_signal, make_track
 
 

@@ -10,7 +10,7 @@ import pytest
 from infra.local.azurite import Azurite
 from shared.contracts import StageTiming, Tariff
 from shared.settings import ROOT
-from shared.steps.cost import cost_of, read_tariff
+from shared.steps._cost import cost_of, read_tariff
 from shared.storage import traffic
 from tests.support.clips import make_clip
 from tests.support.in_process import Bench

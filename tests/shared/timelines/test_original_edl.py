@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from shared.contracts import Gap
 from shared.timelines import timecode_to_frame
-from shared.timelines.original_edl import MAX_CLIP_NAME_CHARS, MAX_TITLE_CHARS, edl_text, write_original_edl
+from shared.timelines._original_edl import MAX_CLIP_NAME_CHARS, MAX_TITLE_CHARS, edl_text, write_original_edl
 from shared.timelines.timecode import nominal_base
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -17,7 +17,7 @@ from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, NotAVideo, StorageUnavailable
 from shared.steps import segments
 from shared.video import Pictures, probe, snap_rate, sound
-from shared.video.container import timeline_frame
+from shared.video._container import timeline_frame
 from tests.support.clips import MEDIA, broken_reader, make_clip, read_number, reader
 
 NTSC = Fraction(30000, 1001)

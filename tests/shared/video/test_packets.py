@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, StorageUnavailable
 from shared.video import Gather, Joined, Part, Pictures, RangeReader, part_of_npz, probe, sound, sound_of
-from shared.video.container import open_container
+from shared.video._container import open_container
 from tests.shared.video.test_container import NTSC, info_of
 from tests.support.clips import MEDIA, broken_reader, make_clip, reader
 

@@ -1,4 +1,4 @@
-"""The index of an mp4 or mov, and how much of what it names the file holds (floor 3).
+"""The index of an mp4 or mov, and how much of what it names the file holds.
 
 Such an index may stand before what it names (faststart). A file that was cut off while it was sent then says
 that all of it is there.

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.spotting.signals import Indices, Values
+from shared.spotting._signals import Indices, Values
 
 
 class Stretch(NamedTuple):
@@ -47,7 +47,7 @@ def suppress(places: Indices, scores: Values, distance: int) -> list[int]:
     return sorted(kept)
 
 
-def _limited(stretch: Stretch, longest: int) -> Stretch:
+def limit_length(stretch: Stretch, longest: int) -> Stretch:
     """The stretch cut to `longest` points, as nearly centred on its peak as the stretch allows."""
     if stretch.end - stretch.start <= longest:
         return stretch
@@ -55,7 +55,7 @@ def _limited(stretch: Stretch, longest: int) -> Stretch:
     return Stretch(start, stretch.peak, start + longest)
 
 
-def _points(seconds: Decimal, per_second: Fraction) -> int:
+def points_spanning(seconds: Decimal, per_second: Fraction) -> int:
     """Fewest points that span at least `seconds`."""
     return ceil(Fraction(seconds) * per_second)
 

@@ -1,4 +1,4 @@
-"""Read video and sound exactly, through libav, from any seekable reader (floor 3).
+"""Read video and sound exactly, through libav, from any seekable reader.
 
 Containers lie about length and frame counts, so what is trusted is what decodes: its PTS
 put every frame on the timeline (contracts.VideoInfo), and a span is decoded by seeking to
@@ -34,7 +34,7 @@ from shared.errors import (
     TooDamaged,
     TooManyStreams,
 )
-from shared.video.index import packets
+from shared.video._index import packets
 from shared.video.ranges import RangeReader
 
 Pixels = npt.NDArray[np.uint8]
@@ -164,7 +164,7 @@ def decode(
         yield from decoded(packet, errors)
 
 
-def _picture_stream(container: InputContainer) -> VideoStream:
+def picture_stream(container: InputContainer) -> VideoStream:
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
             stream.codec_context.thread_count = 1  # one thread per process costs 0.82 of many
