@@ -1,7 +1,8 @@
-"""What a user gives make reaches the commands as it was typed."""
+"""What a user gives make reaches the commands as it was typed, and make says what it can do."""
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -29,16 +30,22 @@ def checkout(tmp_path: Path) -> Path:
 
 def made(checkout: Path, *arguments: str, **environment: str) -> list[str]:
     """The arguments that the stub was called with, after `-m MODULE COMMAND`."""
+    lines = output(checkout, *arguments, **environment).splitlines()
+    assert not (checkout / "made").exists()
+    return lines[3:]
+
+
+def output(folder: Path, *arguments: str, **environment: str) -> str:
+    """What `make ARGUMENTS` prints in that folder. Raises CalledProcessError where it fails."""
     done = subprocess.run(
         ["make", *arguments],
-        cwd=checkout,
+        cwd=folder,
         env={"PATH": "/usr/bin:/bin", **environment},
         capture_output=True,
         text=True,
         check=True,
     )
-    assert not (checkout / "made").exists()
-    return done.stdout.splitlines()[3:]
+    return done.stdout
 
 
 def test_nothing_that_is_given_to_the_demo_is_read_by_make_or_the_shell(checkout: Path) -> None:
@@ -51,3 +58,19 @@ def test_the_host_gets_the_options_that_were_given_and_no_others(checkout: Path)
     assert [] == made(checkout, "host", "PORT=")
     expected = ["--port=7072", "--azurite-port=1; touch made", f"--data={NASTY}"]
     assert expected == made(checkout, "host", "PORT=7072", "AZURITE_PORT=1; touch made", f"DATA={NASTY}")
+
+
+def test_bare_make_prints_the_help_and_installs_nothing(tmp_path: Path) -> None:
+    shutil.copy(ROOT / "Makefile", tmp_path)
+    bare, helped = (output(tmp_path, *arguments, PYTHON="false") for arguments in ((), ("help",)))
+    assert helped == bare
+    assert "make demo" in bare
+    assert ["Makefile"] == [path.name for path in tmp_path.iterdir()]
+
+
+def test_every_target_has_one_line_of_help_and_the_lines_are_aligned(checkout: Path) -> None:
+    rules = (ROOT / "Makefile").read_text().replace("\\\n", " ")
+    phony = re.findall(r"^\.PHONY:(.*)$", rules, re.M)
+    told = re.findall(r"^(  make (\S+) +)(?=\S)", output(checkout, "help"), re.M)
+    assert sorted(" ".join(phony).split()) == sorted(name for _, name in told)
+    assert 1 == len({len(before) for before, _ in told})
