@@ -4,8 +4,8 @@ BIN := .venv/bin
 # Several processes, a file of tests at a time.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo host setup ocr test lint k8s-check worker-check fuzz audit bench bench-sweep replay-bench \
-	spotting-bench corpus chaos load models lock clean
+.PHONY: help demo host setup ocr test lint fmt k8s-check worker-check fuzz audit bench bench-sweep \
+	replay-bench spotting-bench corpus chaos load models lock clean
 
 # Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
 OPTIONS := VIDEO OUT SEGMENT_S WORKERS PORT AZURITE_PORT DATA
@@ -39,11 +39,20 @@ ocr: $(BIN)/.ocr ## install what reads the scoreboard
 test: $(BIN)/.dev lint k8s-check ## run every check and every test
 	$(BIN)/python -m pytest -q $(SPREAD)
 
-lint: $(BIN)/.dev ## check format, style, types and security
+# What .pre-commit-config.yaml runs too. The last two mend what they find, and fail then; git names the
+# text files, so a copy without git leaves them out.
+lint: $(BIN)/.dev ## check format, style, types, security, spelling and white space
 	$(BIN)/ruff format --check -q .
 	$(BIN)/ruff check -q .
 	$(BIN)/mypy
 	$(BIN)/bandit -q -c pyproject.toml -r activities client infra orchestrator shared function_app.py
+	$(BIN)/codespell
+	@git grep -Ilz '' | xargs -0 $(BIN)/end-of-file-fixer
+	@git grep -Ilz '' | xargs -0 $(BIN)/trailing-whitespace-fixer
+
+fmt: $(BIN)/.dev ## format the code, and mend what ruff can
+	$(BIN)/ruff check --fix-only -q .
+	$(BIN)/ruff format -q .
 
 k8s-check: $(BIN)/.dev ## render and validate the Kubernetes manifests
 	$(BIN)/python -m infra.k8s.check

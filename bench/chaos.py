@@ -42,8 +42,8 @@ def plan_of(seed: int) -> Plan:
     kinds = tuple(random.sample(KINDS, random.randint(2, len(KINDS))))
     start_s = random.uniform(1, 8)
     lasts_s = random.uniform(70, 90) if seed % 10 == 3 else random.choice((0.0, random.uniform(1, 8)))
-    whats = [KILLED[seed % 3], *random.choices(KILLED, k=random.randint(0, 2))]
-    kills = [Kill(random.uniform(0, 14), what, random.uniform(0.1, 2)) for what in whats]
+    killed = [KILLED[seed % 3], *random.choices(KILLED, k=random.randint(0, 2))]
+    kills = [Kill(random.uniform(0, 14), what, random.uniform(0.1, 2)) for what in killed]
     return Plan(
         seed,
         Schedule(seed, share, until_s, (start_s, start_s + lasts_s), kinds),

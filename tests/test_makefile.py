@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 ROOT = Path(__file__).resolve().parents[1]
 STUB = "#!/bin/sh\nfor each; do printf '%s\\n' \"$each\"; done\n"
@@ -74,3 +75,14 @@ def test_every_target_has_one_line_of_help_and_the_lines_are_aligned(checkout: P
     told = re.findall(r"^(  make (\S+) +)(?=\S)", output(checkout, "help"), re.M)
     assert sorted(" ".join(phony).split()) == sorted(name for _, name in told)
     assert 1 == len({len(before) for before, _ in told})
+
+
+def test_lint_and_the_hooks_of_a_commit_run_the_same_tools_from_the_checkout(checkout: Path) -> None:
+    tool = re.compile(r"\.venv/bin/([a-z-]+(?: [a-z]+)?)")
+    repositories = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text())["repos"]
+    hooks = [hook for repository in repositories for hook in repository["hooks"]]
+    linted = tool.findall(output(checkout, "-n", "-o", ".venv/bin/.dev", "lint"))
+    assert sorted(linted) == sorted(name for hook in hooks for name in tool.findall(hook["entry"]))
+    assert {"local"} == {repository["repo"] for repository in repositories}
+    assert {"system"} == {hook["language"] for hook in hooks}
+    assert len(linted) == len(hooks) > 5
