@@ -4,7 +4,7 @@ BIN := .venv/bin
 # Several processes, a file of tests at a time.
 SPREAD := -n auto --maxprocesses 4 --dist loadfile
 
-.PHONY: help demo host setup ocr test lint fmt k8s-check worker-check fuzz audit bench bench-sweep \
+.PHONY: help demo host setup ocr test lint fmt k8s-check worker-check fuzz audit coverage bench bench-sweep \
 	replay-bench spotting-bench corpus chaos load models lock clean
 
 # Values reach the commands through the environment, as they were typed: neither make nor the shell reads them.
@@ -69,6 +69,10 @@ audit: ## ask the registry's advisory service about the locked packages
 	.venv-audit/bin/pip-audit --strict --require-hashes --disable-pip -r locks/requirements-dev.txt
 
 ##@ Measure
+
+# TESTS: some alone, as tests/shared/test_edits.py, which writes no results.
+coverage: $(BIN)/.dev ## measure the lines and branches that the tests reach: TESTS=
+	$(BIN)/python -m bench.coverage $${TESTS:+--only $$TESTS} -- $(SPREAD)
 
 # CASES: match short naive long workers recall growth others segments
 bench: $(BIN)/.dev .venv-bench/.ready ## measure the price of a match: CASES=
