@@ -9,7 +9,8 @@ import azure.durable_functions as df
 from activities.outcome import outcome
 from shared.contracts import ErrorBody, State
 from shared.names import CLOSE_JOB
-from shared.steps import close_job as close
+from shared.steps import close_run
+from shared.storage import Records
 
 blueprint = df.Blueprint()
 
@@ -20,6 +21,6 @@ def close_job(task: Any) -> dict[str, Any]:
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
         error = ErrorBody.model_validate(task["error"])
-        return {"state": close(store, job, State.FAILED, error).state.value}
+        return {"state": close_run(Records(store, job), State.FAILED, error).state.value}
 
     return outcome(work, job=job)

@@ -9,7 +9,7 @@ import azure.durable_functions as df
 from activities.outcome import outcome
 from shared.names import PLAN_JOB
 from shared.steps import Step, run_plan
-from shared.storage import paths
+from shared.storage import Records, paths
 
 blueprint = df.Blueprint()
 
@@ -19,7 +19,7 @@ def plan_job(task: Any) -> dict[str, Any]:
     job = task["job"]
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
-        plan = run_plan(settings, store, job)
+        plan = run_plan(settings, Records(store, job))
         media_s = float(plan.video.planned_frames / plan.video.rate)
         return {"units": len(plan.units), "later": int(plan.gathers), "media_s": media_s}
 

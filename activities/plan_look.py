@@ -9,7 +9,7 @@ import azure.durable_functions as df
 from activities.outcome import outcome
 from shared.names import PLAN_LOOK
 from shared.steps import Step, run_look
-from shared.storage import paths
+from shared.storage import Records, paths
 
 blueprint = df.Blueprint()
 
@@ -20,6 +20,6 @@ def plan_look(task: Any) -> dict[str, Any]:
     failed = [unit for units in task["failed"].values() for unit in units]
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
-        return {"units": len(run_look(settings, store, job, failed).units)}
+        return {"units": len(run_look(settings, Records(store, job), failed).units)}
 
     return outcome(work, Step(job, PLAN_LOOK, paths.look_path(job)), job=job)

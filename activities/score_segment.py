@@ -9,7 +9,7 @@ import azure.durable_functions as df
 from activities.outcome import outcome
 from shared.names import SCORE_SEGMENT
 from shared.steps import Step, run_score
-from shared.storage import paths
+from shared.storage import Records, paths
 
 blueprint = df.Blueprint()
 
@@ -19,7 +19,7 @@ def score_segment(task: Any) -> dict[str, Any]:
     job, unit = task["job"], task["unit"]
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
-        summary = run_score(settings, store, job, unit)
+        summary = run_score(settings, Records(store, job), unit)
         return {"cached": summary.cached, "frames": summary.facts.frames}
 
     return outcome(work, Step(job, paths.unit_step(unit), paths.summary_path(job, unit)), job=job, unit=unit)

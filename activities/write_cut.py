@@ -9,6 +9,7 @@ import azure.durable_functions as df
 from activities.outcome import outcome
 from shared.names import WRITE_CUT
 from shared.steps import Step, run_cut
+from shared.storage import Records
 
 blueprint = df.Blueprint()
 
@@ -19,6 +20,6 @@ def write_cut(task: Any) -> dict[str, Any]:
     failed = {int(unit): code for code, units in task["failed"].items() for unit in units}
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
-        return {"state": run_cut(settings, store, job, failed).state.value}
+        return {"state": run_cut(settings, Records(store, job), failed).state.value}
 
     return outcome(work, Step(job, WRITE_CUT), job=job)

@@ -47,7 +47,7 @@ from shared.jobs import (
 from shared.models import Catalogue
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings
-from shared.storage import BlobStore, records
+from shared.storage import BlobStore, Records, records
 
 blueprint = df.Blueprint(http_auth_level=func.AuthLevel.FUNCTION)
 log = logging.getLogger("matchcut")
@@ -142,7 +142,7 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     stored = await _at_source(
         lambda settings, store: jobs.accept(settings, store, req.get_body(), key, _caller(settings, req))
     )
-    end = await _in_thread(lambda settings, store: records.find_end(store, stored.run))
+    end = await _in_thread(lambda settings, store: Records(store, stored.run).find_end())
     if end is None:
         await _in_thread(lambda settings, store: _WAITING.forget(store))
         await ensure_started(client, stored, _in_thread)

@@ -15,7 +15,7 @@ from shared.contracts import Batch, StoredRequest
 from shared.errors import BatchNotFound, RecordUnreadable, StorageUnavailable
 from shared.jobs import Live, batches
 from shared.settings import Settings
-from shared.storage import BlobStore, ledger, records
+from shared.storage import BlobStore, Records, ledger
 
 T = TypeVar("T")
 Work = Callable[[Settings, BlobStore], Any]
@@ -44,10 +44,10 @@ async def ensure_started(
     """Look, then start. Raises StorageUnavailable where the host does not start it."""
     found = await live(client, stored.run)
     if found is not None and found.over:
-        if await in_thread(lambda settings, store: records.find_end(store, stored.run)) is not None:
+        if await in_thread(lambda settings, store: Records(store, stored.run).find_end()) is not None:
             return  # it ended between two looks
         # It is over without a last word: a run of its own for the next attempt.
-        next_attempt = await in_thread(lambda settings, store: jobs.after_loss(store, stored))
+        next_attempt = await in_thread(lambda settings, store: jobs.reopen_lost(store, stored))
         if next_attempt is None:
             return
         stored = next_attempt
@@ -111,7 +111,7 @@ async def start_next(client: df.DurableOrchestrationClient, in_thread: InThread)
     Any number of callers may do so at any time: after a job of a batch, and now and then, so that what a
     dead process has left does not wait for ever.
     """
-    turn = await in_thread(jobs.turn)
+    turn = await in_thread(jobs.next_runs)
     for stored in turn:
         try:
             await ensure_started(client, stored, in_thread)

@@ -3,8 +3,8 @@
 The work itself is in `steps`; HTTP is in `orchestrator`.
 """
 
-from shared.jobs.accept import accept, take
-from shared.jobs.attempts import after_loss, cancel, instances, retry, turn
+from shared.jobs.acceptance import accept, take
+from shared.jobs.attempts import cancel, instances, next_runs, reopen_lost, retry
 from shared.jobs.delivery import deliver
 from shared.jobs.provisional import events_so_far
 from shared.jobs.requests import InvalidFields, parse_request
@@ -27,13 +27,14 @@ __all__ = [
     "Seen",
     "Sweep",
     "accept",
-    "after_loss",
     "cancel",
     "deliver",
     "describe",
     "events_so_far",
     "instances",
+    "next_runs",
     "parse_request",
+    "reopen_lost",
     "result_file",
     "retry",
     "see",
@@ -41,6 +42,5 @@ __all__ = [
     "see_waiting",
     "status_url",
     "take",
-    "turn",
     "waiting",
 ]

@@ -11,7 +11,6 @@ from shared import fan_out
 from shared.contracts import (
     EndRecord,
     ErrorBody,
-    Plan,
     Priority,
     RetryRequest,
     State,
@@ -28,20 +27,16 @@ from shared.errors import (
 from shared.jobs import quotas, retention
 from shared.jobs.requests import check_length
 from shared.settings import Settings
-from shared.steps import close_job, settle
+from shared.steps import close_run, settle_run
 from shared.storage import (
-    NO_SECRETS,
     BlobStore,
+    Records,
     Secrets,
-    find_callback_secret,
-    find_end,
-    find_look,
-    find_secret,
+    find_secrets,
+    forget_sas,
     keep_secrets,
     ledger,
-    load_request,
     paths,
-    records,
     split_secret,
 )
 from shared.video import look_up, open_source, parse_source
@@ -53,40 +48,43 @@ MOST_ATTEMPTS = 5
 REOPENABLE = (State.FAILED, State.CANCELLED)
 
 
-def again(
-    store: BlobStore, last: StoredRequest, secrets: Secrets = NO_SECRETS, request: StoredRequest | None = None
+def reopen(
+    store: BlobStore,
+    last: StoredRequest,
+    secrets: Secrets | None = None,
+    request: StoredRequest | None = None,
 ) -> StoredRequest:
     """A new attempt after `last`, which ended: a run of its own, with records of its own, so that what
     is left of the old one cannot touch it. Scores stay, so only what is missing is scored.
 
-    request: what to attempt, where that is not the same once more. Of two callers one wins.
+    secrets: fresh ones; where a URL has none of these, those of `last` serve on. request: what to attempt,
+    where that is not the same once more. Of two callers one wins.
     """
     new = (request or last).model_copy(update={"attempt": last.attempt + 1, "created": now()})
-    keep_secrets(store, new, secrets.or_else(find_secret(store, last), find_callback_secret(store, last)))
-    if store.put_new(paths.request_path(new.run), new.model_dump_json().encode()):
+    keep_secrets(store, new, (secrets or Secrets()).or_else(find_secrets(store, last)))
+    first = Records(store, new.run).write_request(new)
+    if first is new:
         ledger.enter(store, new)
         ledger.forget(store, last)
-    else:
-        new = load_request(store, new.run)
-    store.delete(paths.secret_path(last.run, last.fingerprint))  # still there where it was lost
-    return new
+    forget_sas(store, last)  # still there where the run was lost
+    return first
 
 
-def after_loss(store: BlobStore, stored: StoredRequest) -> StoredRequest | None:
-    """What follows for a run whose orchestration is over without a last word: another attempt; or, where
-    so many were made already that another one will hardly help, the job's end, and None."""
+def reopen_lost(store: BlobStore, stored: StoredRequest) -> StoredRequest | None:
+    """Another attempt at a run whose orchestration is over without an end record. None where MOST_ATTEMPTS
+    were made: another one would hardly help, so the job ends as failed."""
     if stored.attempt < MOST_ATTEMPTS:
-        return again(store, stored)
+        return reopen(store, stored)
     lost = MatchcutError("The orchestration ended without a result.")
-    close_job(store, stored.run, State.FAILED, ErrorBody(**lost.record()))
+    close_run(Records(store, stored.run), State.FAILED, ErrorBody(**lost.record()))
     return None
 
 
-def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:
-    """Runs that may run now, in their order: every interactive one, and the first few of batches.
+def next_runs(settings: Settings, store: BlobStore) -> list[StoredRequest]:
+    """Runs that may run now, in their order: every interactive one, and the first `batch_jobs` of batches.
 
-    One that has ended and still stands among the open ones is settled on the way; one whose records cannot
-    be read is parked.
+    A run that has ended but is still listed as open is closed here; one whose records cannot be read is
+    parked.
     """
     found: list[StoredRequest] = []
     most: dict[Priority, int | None] = {"interactive": None, "batch": settings.batch_jobs}
@@ -95,17 +93,16 @@ def turn(settings: Settings, store: BlobStore) -> list[StoredRequest]:
         for entry in ledger.open_entries(store, priority):
             if limit is not None and counted >= limit:
                 break
-            run = ledger.run_of(entry)
+            records = Records(store, ledger.run_of(entry))
             try:
-                stored = records.find(store, StoredRequest, paths.request_path(run))
-                end = find_end(store, run)
+                stored, end = records.find_request(), records.find_end()
             except RecordUnreadable as why:
                 ledger.park(store, entry, why)
                 continue
             if stored is None:
                 continue
             if end:
-                settle(store, stored, end)
+                settle_run(store, stored, end)
                 continue
             found.append(stored)
             counted += 1
@@ -131,7 +128,7 @@ def retry(
         _, sas = split_secret(fresh.video)
         if parse_source(fresh.video, settings).url != stored.request.video:
             raise InvalidRequest("video: this is not the job's video; only its query string may differ.")
-    end = find_end(store, stored.run)
+    end = Records(store, stored.run).find_end()
     if end is None:
         return stored
     if end.state is State.COMPLETED:
@@ -143,7 +140,7 @@ def retry(
     quotas.check_room(settings, store, caller)
     if not retention.keep_job(store, stored.job):
         raise JobNotFound("The job's time is over, and it is being removed.")
-    return again(store, stored, Secrets(sas), stored.model_copy(update={"caller": caller}))
+    return reopen(store, stored, Secrets(sas), stored.model_copy(update={"caller": caller}))
 
 
 def now() -> str:
@@ -154,9 +151,10 @@ def instances(store: BlobStore, run: str) -> list[str]:
     """Ids of the durable instances that a run may have: its own, and those of its blocks."""
     ids = [run]
     with suppress(RecordUnreadable):  # then it has no blocks: they could not be planned either
-        if plan := records.find(store, Plan, paths.plan_path(run)):
+        records = Records(store, run)
+        if plan := records.find_plan():
             first = len(plan.units)
-            look = find_look(store, run)
+            look = records.find_look()
             spans = [(0, first)] + ([(first, first + len(look.units))] if look else [])
             ids += [fan_out.block_id(run, block) for span in spans for block in fan_out.blocks(*span)]
     return ids
@@ -164,7 +162,8 @@ def instances(store: BlobStore, run: str) -> list[str]:
 
 def cancel(store: BlobStore, stored: StoredRequest) -> tuple[EndRecord, bool]:
     """(how the job ended, whether this call ended it). Running activities see the marker."""
-    if end := find_end(store, stored.run):
+    records = Records(store, stored.run)
+    if end := records.find_end():
         return end, False
     store.put(paths.cancel_path(stored.run), b"")
-    return close_job(store, stored.run, State.CANCELLED), True
+    return close_run(records, State.CANCELLED), True

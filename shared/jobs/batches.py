@@ -15,7 +15,6 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import asdict
 from datetime import datetime
 
 from pydantic import ValidationError
@@ -42,13 +41,23 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.jobs import quotas
-from shared.jobs.accept import take
+from shared.jobs.acceptance import take
 from shared.jobs.attempts import now
 from shared.jobs.requests import InvalidFields, field_errors
 from shared.jobs.status import status_url
 from shared.models import Catalogue, choose
 from shared.settings import Settings
-from shared.storage import BlobStore, Secrets, ledger, paths, records
+from shared.storage import (
+    BlobStore,
+    Records,
+    Secrets,
+    find_batch_secrets,
+    forget_batch_secrets,
+    keep_batch_secrets,
+    ledger,
+    paths,
+    records,
+)
 from shared.video import parse_source
 
 MAX_BODY_BYTES = 8 * 1024**2
@@ -120,7 +129,7 @@ def accept_batch(
             faults.append({"field": f"videos.{number}", "message": fault.message})
             continue
         clean.append(request.model_copy(update={"video": source.url, "callback": callback}))
-        secrets.append(asdict(Secrets.of(request)))
+        secrets.append(Secrets.of(request))
     if faults:
         raise _invalid(faults)
     told = json.dumps([request.model_dump(mode="json") for request in clean], sort_keys=True)
@@ -140,16 +149,15 @@ def accept_batch(
     if not store.exists(paths.batch_path(batch.id)):
         quotas.check_room(settings, store, caller, len(clean))
     # The secrets first, as for a job. One written beside another caller's is that of the same videos.
-    if any(any(kept.values()) for kept in secrets):
-        store.put(paths.batch_secret_path(batch.id, fingerprint), json.dumps(secrets).encode())
+    keep_batch_secrets(store, batch, secrets)
     if not store.put_new(paths.batch_path(batch.id), batch.model_dump_json().encode()):
         there = find_batch(store, batch.id)
         if there.fingerprint != fingerprint:
-            store.delete(paths.batch_secret_path(batch.id, fingerprint))
+            forget_batch_secrets(store, batch)
             raise IdempotencyConflict("This Idempotency-Key was used with another batch.")
         batch = there
     if store.exists(paths.batch_items_path(batch.id)):
-        store.delete(paths.batch_secret_path(batch.id, fingerprint))
+        forget_batch_secrets(store, batch)
         return batch
     ledger.open_batch(store, batch)
     if not store.reuse(paths.batch_path(batch.id)):  # retention was faster
@@ -190,7 +198,7 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
     if found := records.find(store, BatchItems, path):
         return len(found.items)
     batch = find_batch(store, batch_id)
-    secrets = _find_secrets(store, batch)
+    secrets = find_batch_secrets(store, batch)
     block = range(first, min(first + fan_out.BATCH_BLOCK, len(batch.requests)))
 
     def accept_one(index: int) -> BatchItem:
@@ -203,7 +211,7 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
             if refused.retryable:
                 raise
             return BatchItem(index=index, error=ErrorBody(**refused.record()))
-        end = records.find_end(store, stored.run)
+        end = Records(store, stored.run).find_end()
         return BatchItem(
             index=index,
             job=stored.job,
@@ -218,16 +226,6 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
     return len(items)
 
 
-def _find_secrets(store: BlobStore, batch: Batch) -> list[Secrets] | None:
-    path = paths.batch_secret_path(batch.id, batch.fingerprint)
-    kept = store.find(path)
-    try:
-        return [Secrets(one["sas"], one["callback"]) for one in json.loads(kept)] if kept else None
-    except (ValueError, TypeError, KeyError):  # whose messages may hold a secret
-        pass
-    raise RecordUnreadable(f"The record {path} cannot be read.")
-
-
 def finish(store: BlobStore, batch_id: str) -> bool:
     """Once every block is there: one record of all, and the secrets are forgotten. Whether it is."""
     batch = find_batch(store, batch_id)
@@ -235,7 +233,7 @@ def finish(store: BlobStore, batch_id: str) -> bool:
     if len(items) < len(batch.requests):
         return False
     store.put(paths.batch_items_path(batch_id), BatchItems(items=items).model_dump_json().encode())
-    store.delete(paths.batch_secret_path(batch_id, batch.fingerprint))
+    forget_batch_secrets(store, batch)
     ledger.close_batch(store, batch)
     return True
 

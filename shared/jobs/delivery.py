@@ -13,12 +13,11 @@ from shared.network import Guard, Patience
 from shared.settings import Settings
 from shared.storage import (
     BlobStore,
-    find_callback_secret,
-    forget_callback_secret,
+    Records,
+    find_callback_query,
+    forget_callback_query,
     ledger,
-    load_request,
     paths,
-    records,
 )
 
 KINDS = {
@@ -63,7 +62,7 @@ def deliver(
 def _deliver(
     settings: Settings, store: BlobStore, run: str, number: int, guard: Guard | None, patience: Patience
 ) -> Outcome:
-    stored = load_request(store, run)
+    stored = Records(store, run).request
     if stored.request.callback is None:
         store.delete(paths.open_callback_path(run))
         return {"state": "none", "wait_s": 0}
@@ -76,7 +75,7 @@ def _deliver(
         )
         store.put(paths.callback_path(run), record.model_dump_json().encode())
     if record.state is not CallbackState.PENDING:
-        forget_callback_secret(store, stored)
+        forget_callback_query(store, stored)
         store.delete(paths.open_callback_path(run))
         return {"state": record.state, "wait_s": 0}
     return {"state": record.state, "wait_s": made[number].next_s or 0}
@@ -97,7 +96,7 @@ def _open_record(settings: Settings, store: BlobStore, stored: StoredRequest, ur
 
 def message_of(settings: Settings, store: BlobStore, stored: StoredRequest) -> bytes:
     """The job's status as its receiver gets it, less what became of the callback itself."""
-    end = records.find_end(store, stored.run)
+    end = Records(store, stored.run).find_end()
     if end is None:
         raise FileNotReady("The job has not ended, so there is nothing to tell its callback.")
     ended = datetime.fromisoformat(stored.created) + timedelta(seconds=end.wall_s)
@@ -115,7 +114,7 @@ def _send(
     patience: Patience,
 ) -> Delivery:
     now = datetime.now(UTC)
-    query = find_callback_secret(store, stored)
+    query = find_callback_query(store, stored)
     try:
         callback = validate_callback(settings, record.url + (f"?{query}" if query else ""))
     except (BadCallback, CallbackNotAllowed):  # the operator has changed the lists meanwhile

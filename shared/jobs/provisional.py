@@ -7,17 +7,7 @@ from functools import lru_cache
 from shared.contracts import Event, JobEvents, Result, StoredRequest
 from shared.spotting import Basis, spot
 from shared.steps import load_tracks
-from shared.storage import (
-    BlobStore,
-    find_end,
-    find_look,
-    load_choice,
-    load_plan,
-    load_request,
-    load_summary,
-    paths,
-    records,
-)
+from shared.storage import BlobStore, Records, paths, records
 
 
 def events_so_far(store: BlobStore, stored: StoredRequest, after: int = 0) -> JobEvents:
@@ -26,7 +16,7 @@ def events_so_far(store: BlobStore, stored: StoredRequest, after: int = 0) -> Jo
     While the job runs they are provisional: what follows may make one surer, move it, or take it
     away. A job that ended without a result has none.
     """
-    end = find_end(store, stored.run)
+    end = Records(store, stored.run).find_end()
     if end is not None:
         path = paths.file_path(stored.run, "result.json")
         revision = end.total + 1
@@ -52,11 +42,12 @@ def _spotted(store: BlobStore, run: str, units: tuple[int, ...]) -> tuple[Event,
     """Many may ask about the same job; units that are scored never change."""
     if not units:
         return ()
-    plan, choice, look = load_plan(store, run), load_choice(store, run), find_look(store, run)
-    tracks = load_tracks(store, [load_summary(store, run, unit) for unit in units])
+    run_records = Records(store, run)
+    plan, choice, look = run_records.plan, run_records.choice, run_records.find_look()
+    tracks = load_tracks(store, [run_records.summary(unit) for unit in units])
     looked, looks = None, choice.of(swept=False)
     if plan.cascade and (look is None or look.cascade):
         first = len(plan.units)
         looked = [look.spans[unit - first] for unit in units if unit >= first] if look else []
-    thresholds = load_request(store, run).request.cut.thresholds
+    thresholds = run_records.request.request.cut.thresholds
     return spot(Basis(choice.profile, tracks, plan.video.planned, thresholds), looked, looks)

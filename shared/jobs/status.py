@@ -33,10 +33,9 @@ from shared.errors import (
 from shared.settings import Settings
 from shared.storage import (
     BlobStore,
-    find_end,
+    Records,
     find_request,
     ledger,
-    load_request,
     paths,
     records,
 )
@@ -104,7 +103,7 @@ def see_waiting(store: BlobStore, run: str) -> Seen:
 def see_run(store: BlobStore, stored: StoredRequest) -> Seen:
     """One attempt, whichever it is."""
     path = paths.summaries_path(stored.run)
-    return Seen(stored, find_end(store, stored.run), sum(1 for _ in store.list(path)))
+    return Seen(stored, Records(store, stored.run).find_end(), sum(1 for _ in store.list(path)))
 
 
 def _now(key: str) -> int:
@@ -148,7 +147,7 @@ def _look(store: BlobStore, job: str) -> Seen:
 
 @lru_cache(maxsize=_MOST_KEPT)
 def _request(store: BlobStore, run: str, now: int) -> StoredRequest:
-    return load_request(store, run)
+    return Records(store, run).request
 
 
 @lru_cache(maxsize=_MOST_KEPT)
@@ -221,7 +220,7 @@ def status_url(settings: Settings, job: str) -> str:
 def result_file(store: BlobStore, job: str, name: str) -> tuple[bytes, str]:
     """(content, media type) of a file that the job's links name. Raises JobNotFound, FileNotReady."""
     run = find_request(store, job).run
-    end = find_end(store, run)
+    end = Records(store, run).find_end()
     if end is None or name not in end.files:
         raise FileNotReady(f"The job has no file of this name{'' if end else ' yet'}.")
     media_type = next(form.media_type for form in FORMATS.values() if form.file_name == name)

@@ -1,11 +1,12 @@
-"""What the activities do, as functions of (settings, store, ...): plan, score, look, cut, close.
+"""What the activities do, as functions of (settings, records, ...): plan, score, look, cut, close.
 
-Each is idempotent. Who may start a job, and what callers are told, is in `jobs`.
+Each is idempotent: its output lies under a path that its input determines, it looks there before it works,
+and it writes whole. Who may start a job, and what callers are told, is in `jobs`.
 """
 
 from shared.steps.allowance import within
 from shared.steps.begun import Step
-from shared.steps.close import close_job, settle
+from shared.steps.close import close_run, settle_run
 from shared.steps.cut import run_cut
 from shared.steps.look import run_look
 from shared.steps.plan import run_plan
@@ -15,13 +16,13 @@ from shared.steps.segments import segments
 
 __all__ = [
     "Step",
-    "close_job",
+    "close_run",
     "load_tracks",
     "run_cut",
     "run_look",
     "run_plan",
     "run_score",
     "segments",
-    "settle",
+    "settle_run",
     "within",
 ]

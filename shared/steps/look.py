@@ -5,51 +5,38 @@ from __future__ import annotations
 from collections.abc import Collection
 from hashlib import sha256
 
-from shared.contracts import (
-    Look,
-    Timeline,
-    Unit,
-)
+from shared.contracts import Look, Timeline, Unit
 from shared.models import grid_of
 from shared.settings import Settings
 from shared.spotting import NOTHING, propose
 from shared.steps._cost import Meter
 from shared.steps.scores import load_tracks
 from shared.steps.segments import plan_exhaustive
-from shared.storage import (
-    BlobStore,
-    find_look,
-    load_choice,
-    load_plan,
-    load_request,
-    load_summary,
-    paths,
-)
+from shared.storage import Records
 
 
-def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[int]) -> Look:
+def run_look(settings: Settings, records: Records, failed: Collection[int]) -> Look:
     """Plan the second fan-out and write look.json; `failed` are the units of the first that were given up.
 
     After a sweep: the spans that it proposes, and those of the audit. A sweep that failed costs the
     cascade, not the job: all is scored then. After segments that gathered the sound: the sound.
     Raises what storage says.
     """
-    if found := find_look(store, job):
+    if found := records.find_look():
         return found
-    stored, plan = load_request(store, job), load_plan(store, job)
+    plan, choice = records.plan, records.choice
     info, proposals = plan.video, NOTHING
     cascade = plan.cascade and 0 not in failed
     seed = int.from_bytes(sha256(f"{info.etag}|{info.length_bytes}".encode()).digest()[:6], "big")
     units: list[Unit] = []
     meter = Meter()
-    choice = load_choice(store, job)
     looks = choice.of(swept=False) if cascade else ()
     if looks:
-        summary = load_summary(store, job, 0)
+        summary = records.summary(0)
         proposals = propose(
             choice.profile,
             {name: grid_of(choice.root(name), info.rate) for name in looks},
-            load_tracks(store, [summary]),
+            load_tracks(records.store, [summary]),
             Timeline(info.rate, 0 if summary.facts.last_frame is None else summary.facts.last_frame + 1),
             seed,
         )
@@ -64,12 +51,12 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
             for index, span in enumerate(proposals.spans, len(plan.units))
         ]
     elif plan.cascade and not cascade:
-        units += plan_exhaustive(settings, stored.request, info, choice, (), len(plan.units))
+        units += plan_exhaustive(settings, records.request.request, info, choice, (), len(plan.units))
     elif plan.gathers:
         index = len(plan.units)
         units.append(Unit(index=index, kind="audio", start_frame=0, end_frame=None, models=plan.sound))
     look = Look(
-        job=job,
+        job=records.run,
         cascade=cascade,
         proposed_frames=proposals.proposed_frames,
         spans=proposals.spans,
@@ -78,5 +65,5 @@ def run_look(settings: Settings, store: BlobStore, job: str, failed: Collection[
         units=tuple(units),
         spent=meter.spent(),
     )
-    store.put(paths.look_path(job), look.model_dump_json().encode())
+    records.write_look(look)
     return look

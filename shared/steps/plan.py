@@ -1,56 +1,33 @@
-"""What the activities share, and the two that plan, as plain functions of (settings, store, job).
-
-Each is idempotent: its output lies under a path that its input determines, it looks there
-before it works, and writes whole. Failures are MatchcutError; activities/ turns them into records.
-"""
+"""The step that looks into the video and plans the first fan-out."""
 
 from __future__ import annotations
 
-from shared.contracts import (
-    EndRecord,
-    Plan,
-    State,
-    Unit,
-)
+from shared.contracts import Plan, State, Unit
 from shared.errors import VideoTooLong
 from shared.models import Catalogue, choose
 from shared.settings import Settings
 from shared.steps._cost import Meter
-from shared.steps.close import settle
+from shared.steps.close import settle_run
 from shared.steps.segments import plan_exhaustive
-from shared.storage import (
-    BlobStore,
-    ledger,
-    load_request,
-    paths,
-    records,
-)
-from shared.video import (
-    open_video,
-    probe,
-)
-
-# ---------------------------------------------------------------- what runs
+from shared.storage import Records, ledger
+from shared.video import open_video, probe
 
 
-# ---------------------------------------------------------------- plan
-
-
-def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
+def run_plan(settings: Settings, records: Records) -> Plan:
     """Look into the video and write plan.json.
 
     Raises VideoTooLong, UnknownModel, what probe raises, or what storage says.
     """
-    if found := records.find(store, Plan, paths.plan_path(job)):
+    if found := records.find_plan():
         return found
-    stored = load_request(store, job)
+    stored, store = records.request, records.store
     meter = Meter()
     choice = choose(Catalogue.of(settings), stored.request)
     reader = open_video(settings, store, stored)
     found_video = probe(reader, stored.etag, stored.length_bytes)
     info = found_video.info
     if info.planned_frames > settings.max_video_s * info.rate:
-        lasts_s = float(info.planned_frames / info.rate)
+        lasts_s = float(info.planned.duration_s)
         raise VideoTooLong(f"The video lasts {lasts_s:.0f} s; the limit is {settings.max_video_s} s.")
     # Without time stamps that hold there is no seeking, so nothing is looked at but everything.
     seeks = info.numbering == "pts"
@@ -64,7 +41,7 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         keys = found_video.key_frames
         units = plan_exhaustive(settings, stored.request, info, choice, keys, sound=not gathers)
     plan = Plan(
-        job=job,
+        job=records.run,
         video=info,
         profile=stored.request.profile,
         models=tuple(manifest.ref for manifest in choice.models.values()),
@@ -76,15 +53,9 @@ def run_plan(settings: Settings, store: BlobStore, job: str) -> Plan:
         spent=meter.spent(reader.bytes_read),
     )
     # First, so that where there is a plan there is its choice, and it is this one's.
-    store.put(paths.choice_path(job), choice.model_dump_json().encode())
-    store.put(paths.plan_path(job), plan.model_dump_json().encode())
+    records.write_choice(choice)
+    records.write_plan(plan)
     ledger.tell(store, stored, State.SCORING)
-    if ended := records.find(store, EndRecord, paths.end_path(job)):  # cancelled meanwhile
-        settle(store, stored, ended)
+    if ended := records.find_end():  # cancelled meanwhile
+        settle_run(store, stored, ended)
     return plan
-
-
-# ---------------------------------------------------------------- look
-
-
-# ---------------------------------------------------------------- close

@@ -67,7 +67,7 @@ def reopen(store: BlobStore, stored: StoredRequest) -> None:
     store.put(_open_path(stored, stored.priority), b"")
     if find(store, stored.run, stored.created) is None:
         tell(store, stored, State.QUEUED)
-    if ended := records.find(store, EndRecord, paths.end_path(stored.run)):
+    if ended := records.Records(store, stored.run).find_end():
         settle(store, stored, ended)
 
 

@@ -1,6 +1,6 @@
 """Records that the service wrote, read back by this version, an older or a newer one.
 
-What callers and operators write is read strictly; of what the service wrote, fields that this version does
+What callers and operators write is read strictly. Of what the service wrote, fields that this version does
 not know are passed over. An empty blob is no record: retention leaves one where a job was.
 """
 
@@ -11,21 +11,9 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from shared import names
-from shared.contracts import (
-    Choice,
-    Contract,
-    EndRecord,
-    Look,
-    Plan,
-    StoredRequest,
-    UnitSummary,
-)
-from shared.errors import (
-    BlobNotFound,
-    JobNotFound,
-    RecordUnreadable,
-)
-from shared.storage import paths, records
+from shared.contracts import Choice, Contract, EndRecord, Look, Plan, StoredRequest, UnitSummary
+from shared.errors import BlobNotFound, JobNotFound, RecordUnreadable
+from shared.storage import paths
 from shared.storage.store import BlobStore
 
 R = TypeVar("R", bound=Contract)
@@ -38,16 +26,13 @@ def parse(kind: type[R], path: str, data: bytes) -> R:
     except ValidationError as bad:
         fault = bad.errors(include_url=False, include_input=False, include_context=False)[0]
         where = ".".join(str(part) for part in fault["loc"])
-        told = f"{where}: {fault['type']}" if where else fault["type"]
-    raise RecordUnreadable(f"The record {path} cannot be read ({told}).")
+        reason = f"{where}: {fault['type']}" if where else fault["type"]
+    raise RecordUnreadable(f"The record {path} cannot be read ({reason}).")
 
 
 def read(store: BlobStore, kind: type[R], path: str) -> R:
     """Raises BlobNotFound, RecordUnreadable, or what storage says."""
-    found = find(store, kind, path)
-    if found is None:
-        raise BlobNotFound(f"{path} does not exist.")
-    return found
+    return _there(find(store, kind, path), path)
 
 
 def find(store: BlobStore, kind: type[R], path: str) -> R | None:
@@ -56,29 +41,98 @@ def find(store: BlobStore, kind: type[R], path: str) -> R | None:
     return parse(kind, path, data) if data else None
 
 
-def load_request(store: BlobStore, job: str) -> StoredRequest:
-    return records.read(store, StoredRequest, paths.request_path(job))
+def _there(found: R | None, path: str) -> R:
+    if found is None:
+        raise BlobNotFound(f"{path} does not exist.")
+    return found
 
 
-def load_choice(store: BlobStore, job: str) -> Choice:
-    return records.read(store, Choice, paths.choice_path(job))
+class Records:
+    """The records of one run. Each is read from storage once and written once.
 
+    A record does not change after it was written, so one that was read or written here is remembered; one
+    that is not there yet is looked for again. The attributes raise BlobNotFound where the record is not
+    there; they and the functions raise RecordUnreadable, or what storage says.
+    """
 
-def load_plan(store: BlobStore, job: str) -> Plan:
-    return records.read(store, Plan, paths.plan_path(job))
+    def __init__(self, store: BlobStore, run: str) -> None:
+        self.store = store
+        self.run = run
+        self._known: dict[str, Contract] = {}
 
+    @property
+    def request(self) -> StoredRequest:
+        return self._read(StoredRequest, paths.request_path(self.run))
 
-def find_look(store: BlobStore, job: str) -> Look | None:
-    """What the second fan-out does, once that is planned."""
-    return records.find(store, Look, paths.look_path(job))
+    @property
+    def choice(self) -> Choice:
+        return self._read(Choice, paths.choice_path(self.run))
 
+    @property
+    def plan(self) -> Plan:
+        return self._read(Plan, paths.plan_path(self.run))
 
-def load_look(store: BlobStore, job: str) -> Look:
-    return records.read(store, Look, paths.look_path(job))
+    @property
+    def look(self) -> Look:
+        return self._read(Look, paths.look_path(self.run))
 
+    def summary(self, unit: int) -> UnitSummary:
+        return self._read(UnitSummary, paths.summary_path(self.run, unit))
 
-def load_summary(store: BlobStore, job: str, unit: int) -> UnitSummary:
-    return records.read(store, UnitSummary, paths.summary_path(job, unit))
+    def find_request(self) -> StoredRequest | None:
+        return self._find(StoredRequest, paths.request_path(self.run))
+
+    def find_plan(self) -> Plan | None:
+        return self._find(Plan, paths.plan_path(self.run))
+
+    def find_look(self) -> Look | None:
+        """What the second fan-out does, once that is planned."""
+        return self._find(Look, paths.look_path(self.run))
+
+    def find_end(self) -> EndRecord | None:
+        return self._find(EndRecord, paths.end_path(self.run))
+
+    def write_request(self, request: StoredRequest) -> StoredRequest:
+        """The request that is there: this one, or the one of whoever was first."""
+        return self._write_new(paths.request_path(self.run), request)
+
+    def write_choice(self, choice: Choice) -> None:
+        self._write(paths.choice_path(self.run), choice)
+
+    def write_plan(self, plan: Plan) -> None:
+        self._write(paths.plan_path(self.run), plan)
+
+    def write_look(self, look: Look) -> None:
+        self._write(paths.look_path(self.run), look)
+
+    def write_summary(self, summary: UnitSummary) -> None:
+        self._write(paths.summary_path(self.run, summary.unit), summary)
+
+    def write_end(self, end: EndRecord) -> EndRecord:
+        """The end that is there: this one, or the one of whoever was first."""
+        return self._write_new(paths.end_path(self.run), end)
+
+    def _read(self, kind: type[R], path: str) -> R:
+        return _there(self._find(kind, path), path)
+
+    def _find(self, kind: type[R], path: str) -> R | None:
+        known = self._known.get(path)
+        if isinstance(known, kind):
+            return known
+        found = find(self.store, kind, path)
+        if found is not None:
+            self._known[path] = found
+        return found
+
+    def _write(self, path: str, record: Contract) -> None:
+        self.store.put(path, record.model_dump_json().encode())
+        self._known[path] = record
+
+    def _write_new(self, path: str, record: R) -> R:
+        if not self.store.put_new(path, record.model_dump_json().encode()):
+            return self._read(type(record), path)
+        self._known[path] = record
+        return record
 
 
 def find_latest(store: BlobStore, job: str) -> StoredRequest | None:
@@ -86,11 +140,7 @@ def find_latest(store: BlobStore, job: str) -> StoredRequest | None:
     latest, attempt = None, 1
     while found := store.find(path := paths.request_path(names.run_id(job, attempt))):
         latest, attempt = (path, found), attempt + 1
-    return records.parse(StoredRequest, *latest) if latest else None
-
-
-def find_end(store: BlobStore, run: str) -> EndRecord | None:
-    return records.find(store, EndRecord, paths.end_path(run))
+    return parse(StoredRequest, *latest) if latest else None
 
 
 def find_request(store: BlobStore, job: str) -> StoredRequest:

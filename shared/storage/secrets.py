@@ -1,29 +1,24 @@
-"""Query strings of a request's URLs (a SAS, say): kept apart from every record, deleted at the run's end."""
+"""Query strings of a request's URLs (a SAS, say): kept apart from every record, never served.
+
+The source's goes when the run ends, the callback's when it is delivered or given up.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from urllib.parse import urlsplit, urlunsplit
 
-from shared.contracts import (
-    JobRequest,
-    StoredRequest,
-)
-from shared.errors import (
-    BadUrl,
-)
+from shared.contracts import Batch, JobRequest, StoredRequest
+from shared.errors import BadUrl, RecordUnreadable
 from shared.storage import paths
 from shared.storage.store import BlobStore
 
 
-def find_secret(store: BlobStore, stored: StoredRequest) -> str:
-    """The SAS of the source, empty where the request had none."""
-    return (store.find(paths.secret_path(stored.run, stored.fingerprint)) or b"").decode()
-
-
 @dataclass(frozen=True)
 class Secrets:
-    """What a request's URLs hold behind their question marks."""
+    """What a request's URLs hold behind their question marks; empty where they hold nothing."""
 
     sas: str = ""
     callback: str = ""
@@ -38,23 +33,8 @@ class Secrets:
         callback = f"{request.callback}?{self.callback}" if self.callback else request.callback
         return request.model_copy(update={"video": video, "callback": callback})
 
-    def or_else(self, sas: str, callback: str) -> Secrets:
-        return Secrets(self.sas or sas, self.callback or callback)
-
-
-NO_SECRETS = Secrets()
-
-
-def keep_secrets(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
-    """Before the request itself is stored: once it is there, another caller may start the job."""
-    if secrets.callback:
-        keep_callback_secret(store, stored, secrets.callback)
-    if not secrets.sas:
-        return
-    path = paths.secret_path(stored.run, stored.fingerprint)
-    store.put(path, secrets.sas.encode(), "text/plain")
-    if store.exists(paths.end_path(stored.run)):  # it ended meanwhile, and looked before we wrote
-        store.delete(path)
+    def or_else(self, older: Secrets) -> Secrets:
+        return Secrets(self.sas or older.sas, self.callback or older.callback)
 
 
 def split_secret(url: str) -> tuple[str, str]:
@@ -66,20 +46,78 @@ def split_secret(url: str) -> tuple[str, str]:
     return urlunsplit((parts.scheme, parts.netloc, parts.path, "", "")), parts.query
 
 
-def keep_callback_secret(store: BlobStore, stored: StoredRequest, query: str) -> None:
-    """Put the URL's query where nothing is served from; before the request itself is stored."""
-    if query:
-        store.put(_secret_path(stored), query.encode(), "text/plain")
+# ---------------------------------------------------------------- of a run
 
 
-def find_callback_secret(store: BlobStore, stored: StoredRequest) -> str:
-    """The query, empty where the URL had none or the callback is over."""
-    return (store.find(_secret_path(stored)) or b"").decode()
+def keep_secrets(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
+    """Before the request itself is stored: once it is there, another caller may start the job."""
+    if secrets.callback:
+        store.put(_callback_path(stored), secrets.callback.encode(), "text/plain")
+    if not secrets.sas:
+        return
+    store.put(_sas_path(stored), secrets.sas.encode(), "text/plain")
+    if store.exists(paths.end_path(stored.run)):  # it ended meanwhile, and looked before we wrote
+        store.delete(_sas_path(stored))
 
 
-def forget_callback_secret(store: BlobStore, stored: StoredRequest) -> None:
-    store.delete(_secret_path(stored))
+def find_secrets(store: BlobStore, stored: StoredRequest) -> Secrets:
+    return Secrets(find_sas(store, stored), find_callback_query(store, stored))
 
 
-def _secret_path(stored: StoredRequest) -> str:
+def find_sas(store: BlobStore, stored: StoredRequest) -> str:
+    """The query of the video's URL, empty where it had none or the run has ended."""
+    return (store.find(_sas_path(stored)) or b"").decode()
+
+
+def find_callback_query(store: BlobStore, stored: StoredRequest) -> str:
+    """Empty where the callback's URL had none, or the callback is over."""
+    return (store.find(_callback_path(stored)) or b"").decode()
+
+
+def forget_secrets(store: BlobStore, stored: StoredRequest) -> None:
+    forget_sas(store, stored)
+    forget_callback_query(store, stored)
+
+
+def forget_sas(store: BlobStore, stored: StoredRequest) -> None:
+    store.delete(_sas_path(stored))
+
+
+def forget_callback_query(store: BlobStore, stored: StoredRequest) -> None:
+    store.delete(_callback_path(stored))
+
+
+def _sas_path(stored: StoredRequest) -> str:
+    return paths.secret_path(stored.run, stored.fingerprint)
+
+
+def _callback_path(stored: StoredRequest) -> str:
     return paths.callback_secret_path(stored.run, stored.fingerprint)
+
+
+# ---------------------------------------------------------------- of a batch
+
+
+def keep_batch_secrets(store: BlobStore, batch: Batch, secrets: Sequence[Secrets]) -> None:
+    """secrets: one for each request, in order. Before the batch itself is stored."""
+    if any(one != Secrets() for one in secrets):
+        content = json.dumps([asdict(one) for one in secrets]).encode()
+        store.put(_batch_path(batch), content)
+
+
+def find_batch_secrets(store: BlobStore, batch: Batch) -> list[Secrets] | None:
+    """One for each request, in order; None where no URL had any. Raises RecordUnreadable."""
+    kept = store.find(_batch_path(batch))
+    try:
+        return [Secrets(one["sas"], one["callback"]) for one in json.loads(kept)] if kept else None
+    except (ValueError, TypeError, KeyError):  # whose messages may hold a secret
+        pass
+    raise RecordUnreadable(f"The record {_batch_path(batch)} cannot be read.")
+
+
+def forget_batch_secrets(store: BlobStore, batch: Batch) -> None:
+    store.delete(_batch_path(batch))
+
+
+def _batch_path(batch: Batch) -> str:
+    return paths.batch_secret_path(batch.id, batch.fingerprint)

@@ -28,7 +28,7 @@ from shared.storage import (
     PATIENT,
     PROMPT,
     BlobStore,
-    find_secret,
+    find_sas,
     identity,
     own_blob,
     own_session,
@@ -180,7 +180,7 @@ def read_ranges(
 
 def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> RangeReader:
     """The job's video, at the version it had when it was accepted."""
-    sas = find_secret(store, stored)
+    sas = find_sas(store, stored)
     source = parse_source(stored.request.video, settings)
     facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
     header = _header(stored.run, stored.etag, stored.length_bytes)

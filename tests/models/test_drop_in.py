@@ -18,6 +18,7 @@ from shared.contracts import State
 from shared.errors import ModelRefused
 from shared.settings import ROOT
 from shared.steps import run_cut, run_plan, run_score
+from shared.storage import Records
 from tests.support.in_process import Bench
 
 pytestmark = pytest.mark.azurite
@@ -208,15 +209,15 @@ def test_a_job_keeps_the_models_and_the_profile_it_was_planned_with(
     url = shipped.upload(match)
     before, _ = shipped.run(url, profile="novelty", models=None, segment_s=13)
     job = shipped.accept(url, profile="novelty", models=None, segment_s=7)
-    plan = run_plan(shipped.settings, shipped.store, job)
-    run_score(shipped.settings, shipped.store, job, 1)
+    plan = run_plan(shipped.settings, Records(shipped.store, job))
+    run_score(shipped.settings, Records(shipped.store, job), 1)
     document = json.loads((tmp_path / "made" / "profiles" / "novelty.json").read_text())
     document["rules"][0]["label"] = "boredom"
     (tmp_path / "made" / "profiles" / "novelty.json").write_text(json.dumps(document))
     brightness(tmp_path / "made", version="0.2.0")
     ship(shipped, tmp_path / "made")
     shipped.score(job)
-    end = run_cut(shipped.settings, shipped.store, job, {})
+    end = run_cut(shipped.settings, Records(shipped.store, job), {})
     assert end.state == State.COMPLETED
     assert plan.models == shipped.result(job).models
     assert {"surprise"} == {event.label for event in shipped.result(job).events}
@@ -227,11 +228,11 @@ def test_a_model_that_was_replaced_before_a_worker_had_it_is_a_declared_gap(
     shipped: Bench, match: bytes, tmp_path: Path
 ) -> None:
     job = shipped.accept(shipped.upload(match), profile="novelty", models=None)
-    run_plan(shipped.settings, shipped.store, job)
+    run_plan(shipped.settings, Records(shipped.store, job))
     brightness(tmp_path / "made", version="0.2.0")
     ship(shipped, tmp_path / "made")
     shipped.score(job)
-    end = run_cut(shipped.settings, shipped.store, job, {})
+    end = run_cut(shipped.settings, Records(shipped.store, job), {})
     assert end.state == State.COMPLETED_WITH_GAPS
     (gap,) = shipped.result(job).gaps
     assert (("new-brightness",), "model_refused") == (gap.models, gap.code)

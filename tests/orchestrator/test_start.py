@@ -16,7 +16,7 @@ from orchestrator.starting import ensure_started, start_next, tend
 from shared import names
 from shared.errors import StorageUnavailable
 from shared.jobs.batches import accept_batch, parse_batch
-from shared.storage import find_request, find_secret, paths
+from shared.storage import find_request, find_sas, paths
 from tests.support.clips import make_clip
 from tests.support.in_process import Bench
 
@@ -91,8 +91,8 @@ def test_a_run_that_is_over_without_a_last_word_gets_a_new_attempt(bench: Bench)
     assert client.started == [f"{stored.job}-2"]
     again = find_request(bench.store, stored.job)
     assert again.attempt == 2
-    assert find_secret(bench.store, stored) == ""
-    assert "sig=" in find_secret(bench.store, again)
+    assert find_sas(bench.store, stored) == ""
+    assert "sig=" in find_sas(bench.store, again)
 
 
 def test_those_whose_turn_it_is_are_started_and_no_others(bench: Bench) -> None:

@@ -149,7 +149,7 @@ def test_who_parks_at_the_moment_of_another_look_loses_nothing(
     def put_and_turn(path: str, data: bytes, *more: Any, **named: Any) -> None:
         put(path, data, *more, **named)
         if path.startswith(f"{paths.OPEN}/"):
-            jobs.turn(bench.settings, bench.store)
+            jobs.next_runs(bench.settings, bench.store)
 
     monkeypatch.setattr(bench.store, "put", put_and_turn)
     later(bench)

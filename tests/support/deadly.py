@@ -14,6 +14,7 @@ from unittest import mock
 
 from function_app import app
 from shared.steps import run_score
+from shared.storage import Records
 
 __all__ = ["app"]
 
@@ -26,7 +27,7 @@ def _run_score(settings: Any, store: Any, job: str, unit: int) -> Any:
             time.sleep(0.05)
         os.kill(os.getppid(), signal.SIGKILL)
         os.killpg(0, signal.SIGKILL)
-    return run_score(settings, store, job, unit)
+    return run_score(settings, Records(store, job), unit)
 
 
 mock.patch("activities.score_segment.run_score", _run_score).start()

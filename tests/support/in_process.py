@@ -14,7 +14,7 @@ from shared.contracts import EndRecord, Priority, Result, StoredRequest
 from shared.models import Track
 from shared.settings import Settings
 from shared.steps import load_tracks, run_cut, run_look, run_plan, run_score
-from shared.storage import BlobStore, load_request, paths
+from shared.storage import BlobStore, Records, paths
 
 LIGHT = {
     "models": ["crowd-excitement", "motion", "pitch-share", "shot-change"],
@@ -67,22 +67,22 @@ class Bench:
         return jobs.take(self.settings, self.store, jobs.parse_request(body), key, priority)
 
     def stored(self, run: str) -> StoredRequest:
-        return load_request(self.store, run)
+        return Records(self.store, run).request
 
     def score(self, job: str) -> int:
         """Both fan-outs; how many units they have."""
-        plan = run_plan(self.settings, self.store, job)
+        plan = run_plan(self.settings, Records(self.store, job))
         for unit in plan.units:
-            run_score(self.settings, self.store, job, unit.index)
-        look = run_look(self.settings, self.store, job, ())
+            run_score(self.settings, Records(self.store, job), unit.index)
+        look = run_look(self.settings, Records(self.store, job), ())
         for unit in look.units:
-            run_score(self.settings, self.store, job, unit.index)
+            run_score(self.settings, Records(self.store, job), unit.index)
         return len(plan.units) + len(look.units)
 
     def run(self, url: str, **options: Any) -> tuple[str, EndRecord]:
         job = self.accept(url, **options)
         self.score(job)
-        return job, run_cut(self.settings, self.store, job, {})
+        return job, run_cut(self.settings, Records(self.store, job), {})
 
     def result(self, job: str) -> Result:
         return Result.model_validate_json(self.file(job, "result.json"))
@@ -94,5 +94,5 @@ class Bench:
         """Of a job that was scored."""
         units = self.score(job)
         return load_tracks(
-            self.store, [run_score(self.settings, self.store, job, index) for index in range(units)]
+            self.store, [run_score(self.settings, Records(self.store, job), index) for index in range(units)]
         )

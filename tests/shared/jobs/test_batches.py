@@ -15,7 +15,7 @@ from shared import fan_out, jobs
 from shared.contracts import Batch, BatchStatus
 from shared.errors import BatchNotFound, IdempotencyConflict, InvalidRequest, StorageUnavailable
 from shared.jobs import InvalidFields, batches, cancel
-from shared.storage import find_secret, ledger, paths
+from shared.storage import find_sas, ledger, paths
 from tests.support.clips import make_clip
 from tests.support.in_process import LIGHT, Bench
 
@@ -155,7 +155,7 @@ def test_each_job_has_its_own_secret_and_the_batch_none_in_the_end(bench: Bench)
     expand(bench, batch)
     assert not bench.store.exists(path)
     for item, url in zip(batches._items(bench.store, batch), signed, strict=True):
-        assert url.partition("?")[2] == find_secret(bench.store, bench.stored(str(item.run)))
+        assert url.partition("?")[2] == find_sas(bench.store, bench.stored(str(item.run)))
 
 
 def test_a_block_that_meets_trouble_is_tried_again_and_makes_no_job_twice(
@@ -163,16 +163,15 @@ def test_a_block_that_meets_trouble_is_tried_again_and_makes_no_job_twice(
 ) -> None:
     urls = [bench.upload(make_clip(5), f"{n}.mp4") for n in range(4)]
     batch = accept(bench, urls)
-    take = jobs.take
     calls = []
 
     def trouble(settings: Any, store: Any, request: Any, **more: Any) -> Any:
         calls.append(request.video)
         if request.video == urls[2] and calls.count(urls[2]) == 1:
             raise StorageUnavailable("Storage answered 503.")
-        return take(settings, store, request, **more)
+        return jobs.take(settings, store, request, **more)
 
-    monkeypatch.setattr(jobs, "take", trouble)
+    monkeypatch.setattr(batches, "take", trouble)
     with pytest.raises(StorageUnavailable):
         batches.expand(bench.settings, bench.store, batch.id, 0)
     assert not batches.finish(bench.store, batch.id)

@@ -18,8 +18,8 @@ from shared.errors import FileNotReady
 from shared.jobs import deliver
 from shared.network import Patience
 from shared.settings import Settings
-from shared.steps import close_job
-from shared.storage import BlobStore, find_callback_secret, keep_callback_secret, paths
+from shared.steps import close_run
+from shared.storage import BlobStore, Records, Secrets, find_callback_query, keep_secrets, paths
 from tests.support.receivers import Play, Receiver, reset, say
 
 pytestmark = pytest.mark.azurite
@@ -53,10 +53,10 @@ class Told:
             attempt=2,
         )
         self.run = self.stored.run
-        keep_callback_secret(self.store, self.stored, callback.query)
+        keep_secrets(self.store, self.stored, Secrets(callback=callback.query))
         self.store.put(paths.request_path(self.run), self.stored.model_dump_json().encode())
         if state.ended:
-            close_job(self.store, self.run, state, FAILED if state is State.FAILED else None)
+            close_run(Records(self.store, self.run), state, FAILED if state is State.FAILED else None)
 
     def deliver(self, number: int) -> tuple[str, int]:
         outcome = deliver(self.settings, self.store, self.run, number, patience=HASTY)
@@ -160,9 +160,9 @@ def test_the_query_is_kept_apart_until_it_is_not_needed_and_shows_nowhere(
     caplog.set_level(logging.DEBUG)
     told = tell(say(500), say(200))
     told.deliver(1)
-    assert find_callback_secret(told.store, told.stored) == TOKEN
+    assert find_callback_query(told.store, told.stored) == TOKEN
     told.deliver(2)
-    assert find_callback_secret(told.store, told.stored) == ""
+    assert find_callback_query(told.store, told.stored) == ""
     left = b"".join(told.store.get(path) for path in told.store.list(f"jobs/{told.run}/"))
     assert b"quitesecret" not in left
     assert SECRET[6:].encode() not in left

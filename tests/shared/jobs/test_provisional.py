@@ -7,6 +7,7 @@ import pytest
 from infra.local.azurite import Azurite
 from shared.jobs import cancel, events_so_far
 from shared.steps import run_cut, run_look, run_plan, run_score
+from shared.storage import Records
 from tests.support.in_process import Bench
 
 pytestmark = pytest.mark.azurite
@@ -25,16 +26,16 @@ def test_events_are_there_before_the_job_ends_and_become_those_of_the_result(
     run = stored.run
     nothing = events_so_far(bench.store, stored)
     assert (0, True, ()) == (nothing.revision, nothing.provisional, nothing.events)
-    plan = run_plan(bench.settings, bench.store, run)
+    plan = run_plan(bench.settings, Records(bench.store, run))
     seen = []
 
     def score(unit: int) -> None:
-        run_score(bench.settings, bench.store, run, unit)
+        run_score(bench.settings, Records(bench.store, run), unit)
         seen.append(events_so_far(bench.store, stored, after=unit))
 
     for index in range(len(plan.units)):
         score(index)
-    (sound,) = run_look(bench.settings, bench.store, run, ()).units
+    (sound,) = run_look(bench.settings, Records(bench.store, run), ()).units
     score(sound.index)
     assert [1, 2, 3, 4] == [page.revision for page in seen]
     assert all(page.provisional and page.changed for page in seen)
@@ -44,7 +45,7 @@ def test_events_are_there_before_the_job_ends_and_become_those_of_the_result(
         assert sorted(sure, reverse=True) == sure
     unchanged = events_so_far(bench.store, stored, after=4)
     assert (False, ()) == (unchanged.changed, unchanged.events)
-    run_cut(bench.settings, bench.store, run, {})
+    run_cut(bench.settings, Records(bench.store, run), {})
     final = events_so_far(bench.store, stored, after=4)
     assert (False, 5, True) == (final.provisional, final.revision, final.changed)
     assert set(final.events) == set(bench.result(run).events) == set(seen[-1].events)
@@ -56,14 +57,14 @@ def test_a_cascade_tells_what_its_sweep_heard_before_anything_is_looked_at(
 ) -> None:
     url = bench.upload(match, "cascade.mp4")
     stored = bench.request(url, models=None, exhaustive=None)
-    run_plan(bench.settings, bench.store, stored.run)
-    run_score(bench.settings, bench.store, stored.run, 0)
+    run_plan(bench.settings, Records(bench.store, stored.run))
+    run_score(bench.settings, Records(bench.store, stored.run), 0)
     swept = events_so_far(bench.store, stored)
     assert (1, True) == (swept.revision, swept.provisional)
-    look = run_look(bench.settings, bench.store, stored.run, ())
+    look = run_look(bench.settings, Records(bench.store, stored.run), ())
     assert swept == events_so_far(bench.store, stored)
     assert len(look.units) > 0
-    run_score(bench.settings, bench.store, stored.run, 1)
+    run_score(bench.settings, Records(bench.store, stored.run), 1)
     assert 2 == events_so_far(bench.store, stored).revision
 
 

@@ -10,12 +10,11 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import jobs
 from shared.contracts import State, StoredRequest
 from shared.errors import BatchNotFound, JobNotFound, StorageUnavailable
 from shared.jobs import Sweep, batches, cancel
 from shared.steps import run_cut, run_look, run_plan, run_score
-from shared.storage import BlobEntry, BlobStore, find_request, find_secret, ledger, paths
+from shared.storage import BlobEntry, BlobStore, Records, find_request, find_sas, ledger, paths
 from tests.shared.jobs.test_batches import accept, describe, expand
 from tests.support.clips import make_clip
 from tests.support.clocked import Clocked
@@ -34,7 +33,8 @@ class Past(Bench):
         super().__init__(azurite.connection_string, **ages)
         self.clock = Clocked.from_settings(self.settings)
         self.store = self.clock
-        monkeypatch.setattr(jobs, "now", self.clock.now)
+        for module in ("acceptance", "attempts", "batches"):
+            monkeypatch.setattr(f"shared.jobs.{module}.now", self.clock.now)
 
     def wait(self, days: float) -> None:
         self.clock.ahead += timedelta(days=days)
@@ -123,12 +123,12 @@ def test_scores_that_are_used_again_are_kept_for_another_time(bench: Past) -> No
 def test_an_open_job_keeps_its_scores_however_long_it_takes(bench: Past) -> None:
     url = bench.upload(CLIP)
     stored = bench.request(url, **ONE)
-    run_plan(bench.settings, bench.store, stored.run)
-    run_score(bench.settings, bench.store, stored.run, 0)
+    run_plan(bench.settings, Records(bench.store, stored.run))
+    run_score(bench.settings, Records(bench.store, stored.run), 0)
     bench.wait(400)
     bench.sweep()
-    run_look(bench.settings, bench.store, stored.run, ())
-    assert State.COMPLETED == run_cut(bench.settings, bench.store, stored.run, {}).state
+    run_look(bench.settings, Records(bench.store, stored.run), ())
+    assert State.COMPLETED == run_cut(bench.settings, Records(bench.store, stored.run), {}).state
 
 
 def test_a_job_whose_callback_is_owed_is_kept(bench: Past) -> None:
@@ -212,7 +212,7 @@ def test_a_secret_without_a_job_goes_and_that_of_an_open_job_stays(bench: Past) 
     bench.wait(10)
     bench.sweep()
     assert [paths.secret_path(stored.run, stored.fingerprint)] == bench.paths("secrets")
-    assert "sig=" in find_secret(bench.store, stored)
+    assert "sig=" in find_sas(bench.store, stored)
 
 
 def dies(at: int) -> Any:
@@ -281,11 +281,11 @@ def test_a_score_that_is_used_while_it_would_go_is_kept_or_made_again(bench: Pas
     bench.run(url, **ONE)
     bench.wait(3)
     stored = bench.request(url, name="second", **ONE)
-    run_plan(bench.settings, bench.store, stored.run)
+    run_plan(bench.settings, Records(bench.store, stored.run))
 
     def score(number: int) -> None:
         if number == 1:
-            run_score(bench.settings, bench.store, stored.run, 0)
+            run_score(bench.settings, Records(bench.store, stored.run), 0)
 
     # As if the sweep had looked at what is open before the run was accepted.
     swept = Sweep(bench.settings, bench.store, bench.clock._now())
@@ -294,8 +294,8 @@ def test_a_score_that_is_used_while_it_would_go_is_kept_or_made_again(bench: Pas
     bench.clock.between = score
     swept.run()
     bench.clock.between = None
-    run_look(bench.settings, bench.store, stored.run, ())
-    assert State.COMPLETED == run_cut(bench.settings, bench.store, stored.run, {}).state
+    run_look(bench.settings, Records(bench.store, stored.run), ())
+    assert State.COMPLETED == run_cut(bench.settings, Records(bench.store, stored.run), {}).state
 
 
 def test_a_sweep_that_takes_too_long_goes_on_next_time(bench: Past) -> None:

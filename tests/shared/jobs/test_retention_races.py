@@ -22,7 +22,7 @@ from shared.contracts import State, StoredRequest
 from shared.errors import JobNotFound, StorageUnavailable
 from shared.jobs import cancel
 from shared.steps import run_cut, run_look, run_plan, run_score
-from shared.storage import find_end, find_request, find_secret, load_plan, load_summary, paths
+from shared.storage import Records, find_request, find_sas, paths
 from tests.shared.jobs.test_retention import ONE, Past
 from tests.support.clips import make_clip
 
@@ -59,7 +59,7 @@ class Service(RuleBasedStateMachine):
     def post(self, name: str) -> None:
         stored = self.bench.request(self.url, name=name, **ONE)
         self.known[name] = stored
-        if find_end(self.bench.store, stored.run) is None:
+        if Records(self.bench.store, stored.run).find_end() is None:
             if name not in self.open or self.open[name].run != stored.run:
                 self.open[name] = stored
                 self.scored.discard(stored.run)  # one of the same id, that is gone
@@ -74,7 +74,7 @@ class Service(RuleBasedStateMachine):
             return
         try:
             latest = find_request(self.bench.store, stored.job)
-            end = find_end(self.bench.store, latest.run)
+            end = Records(self.bench.store, latest.run).find_end()
             if end and end.state is State.CANCELLED:
                 body = json.dumps({"video": self.url}).encode()
                 self.known[name] = self.open[name] = jobs.retry(
@@ -91,12 +91,12 @@ class Service(RuleBasedStateMachine):
         run = self.open[name].run
         settings, store = self.bench.settings, self.bench.store
         if run not in self.scored:
-            run_plan(settings, store, run)
-            run_score(settings, store, run, 0)
+            run_plan(settings, Records(store, run))
+            run_score(settings, Records(store, run), 0)
             self.scored.add(run)
         else:
-            run_look(settings, store, run, ())
-            assert State.COMPLETED == run_cut(settings, store, run, {}).state
+            run_look(settings, Records(store, run), ())
+            assert State.COMPLETED == run_cut(settings, Records(store, run), {}).state
             del self.open[name]
 
     @precondition(lambda self: self.open)
@@ -149,10 +149,10 @@ class Service(RuleBasedStateMachine):
             run = stored.run
             assert run in opened
             assert run == find_request(store, stored.job).run
-            assert "sig=" in find_secret(store, stored)
+            assert "sig=" in find_sas(store, stored)
             if run in self.scored:
-                assert run == load_plan(store, run).job
-                scores: Any = load_summary(store, run, 0).scores
+                assert run == Records(store, run).plan.job
+                scores: Any = Records(store, run).summary(0).scores
                 assert scores
                 assert all(store.exists(paths.score_path(key)) for key in scores.values())
 

@@ -14,7 +14,7 @@ from shared.contracts import Look, Plan, Result, State
 from shared.models import Track
 from shared.settings import ROOT
 from shared.steps import load_tracks, run_cut, run_look, run_plan, run_score
-from shared.storage import load_look, load_plan, load_summary, paths
+from shared.storage import Records, paths
 from tests.support.in_process import Bench
 from tests.support.pictures import clip_model, head_model
 
@@ -31,9 +31,9 @@ class Done:
 
 
 def done(bench: Bench, job: str) -> Done:
-    plan, look = load_plan(bench.store, job), load_look(bench.store, job)
+    plan, look = Records(bench.store, job).plan, Records(bench.store, job).look
     units = [unit.index for unit in (*plan.units, *look.units)]
-    tracks = load_tracks(bench.store, [load_summary(bench.store, job, unit) for unit in units])
+    tracks = load_tracks(bench.store, [Records(bench.store, job).summary(unit) for unit in units])
     return Done(job, plan, look, bench.result(job), tracks)
 
 
@@ -96,14 +96,14 @@ def test_a_cascade_spots_what_an_exhaustive_job_spots(cascade: Done, exhaustive:
 
 def test_a_sweep_that_was_given_up_costs_the_cascade_and_not_the_job(bench: Bench, url: str) -> None:
     job = bench.accept(url, name="no sweep", exhaustive=False, models=["crowd-excitement", "pitch-share"])
-    plan = run_plan(bench.settings, bench.store, job)
-    look = run_look(bench.settings, bench.store, job, [0])
+    plan = run_plan(bench.settings, Records(bench.store, job))
+    look = run_look(bench.settings, Records(bench.store, job), [0])
     assert (plan.cascade, look.cascade) == (True, False)
     assert [unit.index for unit in look.units] == [1, 2]
     assert [unit.kind for unit in look.units] == ["audio", "video"]
     for unit in look.units:
-        run_score(bench.settings, bench.store, job, unit.index)
-    end = run_cut(bench.settings, bench.store, job, {0: "segment_failed"})
+        run_score(bench.settings, Records(bench.store, job), unit.index)
+    end = run_cut(bench.settings, Records(bench.store, job), {0: "segment_failed"})
     result = bench.result(job)
     assert (end.state, result.gaps, result.cascade) == (State.COMPLETED, (), None)
     assert result.video.duration_frames == 1000
@@ -121,7 +121,7 @@ def test_a_new_head_on_a_kept_embedding_decodes_nothing(
     first, _ = bench.run(url, models=["tiny-head"])
     second, _ = bench.run(url, models=["new-head"])
     assert [model.name for model in bench.result(second).models] == ["new-head", "tiny-clip"]
-    summary = load_summary(bench.store, second, 0)
+    summary = Records(bench.store, second).summary(0)
     assert (summary.spent.bytes_read, summary.cached) == (0, False)
     kept, scored = bench.tracks(first)["tiny-head"], bench.tracks(second)["new-head"]
     assert np.isfinite(scored.scores).all()

@@ -16,7 +16,7 @@ from shared.contracts import State
 from shared.errors import BlobAccessDenied, Cancelled, NotAVideo, SegmentFailed, VideoChanged, VideoTooLong
 from shared.jobs import cancel
 from shared.steps import run_cut, run_look, run_plan, run_score
-from shared.storage import find_secret
+from shared.storage import Records, find_sas
 from shared.video import probe
 from tests.support.clips import make_clip, reader
 from tests.support.in_process import Bench
@@ -42,7 +42,11 @@ def test_one_three_and_twenty_segments_give_the_same_tracks_and_the_same_edl(
     url = bench.upload(request.getfixturevalue(name), f"split-{name}.mp4")
     options = {"cut": {"thresholds": {"highlight": 0.1}}}
     jobs = {segment_s: bench.run(url, segment_s=segment_s, **options)[0] for segment_s in (40, 13, 2)}
-    assert [len(run_plan(bench.settings, bench.store, job).units) for job in jobs.values()] == [1, 3, 20]
+    assert [len(run_plan(bench.settings, Records(bench.store, job)).units) for job in jobs.values()] == [
+        1,
+        3,
+        20,
+    ]
     whole = bench.tracks(jobs[40])
     assert set(whole) == {"crowd-excitement", "motion", "pitch-share", "shot-change"}
     for segment_s in (13, 2):
@@ -97,12 +101,12 @@ def test_a_video_without_sound_or_events_gives_a_valid_edl(bench: Bench) -> None
 
 def test_a_unit_that_was_given_up_is_a_declared_gap(bench: Bench, clip: bytes) -> None:
     job = bench.accept(bench.upload(clip, "gap.mp4"), segment_s=13)
-    plan = run_plan(bench.settings, bench.store, job)
+    plan = run_plan(bench.settings, Records(bench.store, job))
     for index in (0, 2):
-        run_score(bench.settings, bench.store, job, index)
-    run_look(bench.settings, bench.store, job, [1])
-    run_score(bench.settings, bench.store, job, 3)  # the sound
-    end = run_cut(bench.settings, bench.store, job, {1: "segment_failed"})
+        run_score(bench.settings, Records(bench.store, job), index)
+    run_look(bench.settings, Records(bench.store, job), [1])
+    run_score(bench.settings, Records(bench.store, job), 3)  # the sound
+    end = run_cut(bench.settings, Records(bench.store, job), {1: "segment_failed"})
     result = bench.result(job)
     assert end.state == result.state == State.COMPLETED_WITH_GAPS
     (gap,) = result.gaps
@@ -113,10 +117,10 @@ def test_a_unit_that_was_given_up_is_a_declared_gap(bench: Bench, clip: bytes) -
 
 def test_nothing_scored_is_a_failure_and_not_an_empty_cut(bench: Bench, clip: bytes) -> None:
     job = bench.accept(bench.upload(clip, "nothing.mp4"))
-    run_plan(bench.settings, bench.store, job)
-    run_look(bench.settings, bench.store, job, [0, 1])
+    run_plan(bench.settings, Records(bench.store, job))
+    run_look(bench.settings, Records(bench.store, job), [0, 1])
     with pytest.raises(SegmentFailed):
-        run_cut(bench.settings, bench.store, job, {0: "segment_failed", 1: "segment_failed"})
+        run_cut(bench.settings, Records(bench.store, job), {0: "segment_failed", 1: "segment_failed"})
 
 
 def test_a_model_that_is_refused_leaves_a_gap_and_the_others_go_on(
@@ -135,24 +139,24 @@ def test_a_model_that_is_refused_leaves_a_gap_and_the_others_go_on(
 
 def test_cancelling_stops_the_units_and_forgets_the_secret(bench: Bench, clip: bytes) -> None:
     stored = bench.request(bench.sas(bench.upload(clip, "cancel.mp4")))
-    run_plan(bench.settings, bench.store, stored.run)
+    run_plan(bench.settings, Records(bench.store, stored.run))
     end, by_this_call = cancel(bench.store, stored)
     assert (end.state, by_this_call) == (State.CANCELLED, True)
-    assert find_secret(bench.store, stored) == ""
+    assert find_sas(bench.store, stored) == ""
     with pytest.raises(Cancelled):
-        run_score(bench.settings, bench.store, stored.run, 0)
+        run_score(bench.settings, Records(bench.store, stored.run), 0)
 
 
 def test_a_cancelled_job_is_opened_again_with_records_of_its_own(bench: Bench, clip: bytes) -> None:
     url = bench.upload(clip, "again.mp4")
     first = bench.request(url)
-    run_plan(bench.settings, bench.store, first.run)
+    run_plan(bench.settings, Records(bench.store, first.run))
     cancel(bench.store, first)
     second, third = bench.request(url), bench.request(url)
     assert (second.job, second.attempt, second.run) == (first.job, 2, f"{first.job}-2")
     assert second.run == third.run
     with pytest.raises(Cancelled):  # what is left of the first attempt stays cancelled
-        run_score(bench.settings, bench.store, first.run, 0)
+        run_score(bench.settings, Records(bench.store, first.run), 0)
     run, end = bench.run(url)
     assert (run, end.job, end.state) == (second.run, first.job, State.COMPLETED)
     assert bench.result(run).job == first.job
@@ -165,20 +169,20 @@ def test_a_manifest_that_changed_is_scored_anew_and_never_mixed(
     bench = Bench(azurite.connection_string, models_dir=tmp_path / "models")
     url = bench.upload(clip, "manifest.mp4")
     job = bench.accept(url, name="planned before")
-    run_plan(bench.settings, bench.store, job)
+    run_plan(bench.settings, Records(bench.store, job))
     bench.run(url)
     path = tmp_path / "models" / "pitch-share" / "model.json"
     path.write_text(path.read_text().replace('"rate": "2/1"', '"rate": "5/1"'))
     after, end = bench.run(url, name="planned after")
     assert end.state == State.COMPLETED
     assert bench.tracks(after)["pitch-share"].grid.rate == 5
-    summary = run_score(bench.settings, bench.store, job, 0)
+    summary = run_score(bench.settings, Records(bench.store, job), 0)
     assert summary.refused == {}  # its scores were there, under its own key
     path.write_text(path.read_text().replace('"rate": "5/1"', '"rate": "3/1"'))
     job = bench.accept(url, name="planned at three")
-    run_plan(bench.settings, bench.store, job)
+    run_plan(bench.settings, Records(bench.store, job))
     path.write_text(path.read_text().replace('"rate": "3/1"', '"rate": "4/1"'))
-    assert "was planned as" in run_score(bench.settings, bench.store, job, 0).refused["pitch-share"]
+    assert "was planned as" in run_score(bench.settings, Records(bench.store, job), 0).refused["pitch-share"]
 
 
 def test_sound_that_stops_decoding_is_a_declared_gap(bench: Bench) -> None:
@@ -199,23 +203,23 @@ def test_sound_that_stops_decoding_is_a_declared_gap(bench: Bench) -> None:
 def test_a_video_replaced_while_the_job_runs_is_noticed(bench: Bench, clip: bytes) -> None:
     url = bench.upload(clip, "changed.mp4")
     job = bench.accept(url)
-    run_plan(bench.settings, bench.store, job)
+    run_plan(bench.settings, Records(bench.store, job))
     bench.upload(clip + b"more", "changed.mp4")
     with pytest.raises(VideoChanged):
-        run_score(bench.settings, bench.store, job, 0)
+        run_score(bench.settings, Records(bench.store, job), 0)
 
 
 def test_text_posing_as_a_video_is_refused_with_its_code(bench: Bench) -> None:
     job = bench.accept(bench.upload(b"#EXTM3U\n#EXTINF:1,\nhttps://example.org/x.ts\n", "list.mp4"))
     with pytest.raises(NotAVideo):
-        run_plan(bench.settings, bench.store, job)
+        run_plan(bench.settings, Records(bench.store, job))
 
 
 def test_a_video_above_the_limit_is_refused(azurite: Azurite, clip: bytes) -> None:
     bench = Bench(azurite.connection_string, max_video_s=30)
     job = bench.accept(bench.upload(clip, "long.mp4"))
     with pytest.raises(VideoTooLong, match="40 s"):
-        run_plan(bench.settings, bench.store, job)
+        run_plan(bench.settings, Records(bench.store, job))
 
 
 def test_a_source_is_read_with_its_sas_and_only_with_what_the_sas_grants(bench: Bench, clip: bytes) -> None:

@@ -16,7 +16,7 @@ import pytest
 from infra.local.azurite import Azurite
 from shared.contracts import Result, State
 from shared.settings import ROOT
-from shared.storage import load_plan
+from shared.storage import Records
 from tests.support import boards
 from tests.support.in_process import Bench
 
@@ -109,7 +109,10 @@ def test_a_change_of_score_makes_the_roar_before_it_a_goal(bench: Bench, swept: 
 
 
 def test_a_sweep_and_segments_read_the_same_board(bench: Bench, swept: str, segmented: str) -> None:
-    assert (True, False) == (load_plan(bench.store, swept).cascade, load_plan(bench.store, segmented).cascade)
+    assert (True, False) == (
+        Records(bench.store, swept).plan.cascade,
+        Records(bench.store, segmented).plan.cascade,
+    )
     one, other = bench.tracks(swept)["scoreboard"], bench.tracks(segmented)["scoreboard"]
     assert one.scores.tobytes() == other.scores.tobytes()
     assert bench.result(swept).board == bench.result(segmented).board

@@ -10,10 +10,10 @@ from infra.local.azurite import Azurite
 from shared import names
 from shared.contracts import State
 from shared.errors import InvalidRequest, JobNotFound
-from shared.jobs import cancel, status, turn
+from shared.jobs import cancel, next_runs, status
 from shared.jobs.listing import list_jobs, parse_query
 from shared.steps import run_cut, run_plan
-from shared.storage import ledger
+from shared.storage import Records, ledger
 from tests.support.clips import make_clip
 from tests.support.in_process import Bench
 
@@ -31,7 +31,7 @@ def url(bench: Bench) -> str:
 
 
 def turns(bench: Bench) -> list[str]:
-    return [stored.run for stored in turn(bench.settings, bench.store)]
+    return [stored.run for stored in next_runs(bench.settings, bench.store)]
 
 
 def test_interactive_runs_have_their_turn_at_once_and_those_of_batches_a_few_at_a_time(
@@ -67,7 +67,7 @@ def test_a_run_whose_closing_died_half_way_is_settled_by_whoever_looks_next(benc
 def test_a_plan_that_ends_after_a_cancel_does_not_bring_the_job_back(bench: Bench, url: str) -> None:
     stored = bench.request(url)
     cancel(bench.store, stored)
-    run_plan(bench.settings, bench.store, stored.run)
+    run_plan(bench.settings, Records(bench.store, stored.run))
     (entry,), _ = ledger.page(bench.store, 10)
     assert State.CANCELLED == entry.state
 
@@ -79,10 +79,10 @@ def test_the_index_follows_a_job_to_its_end(bench: Bench, url: str) -> None:
         return ledger.page(bench.store, 1)[0][0].state
 
     seen = [state()]
-    run_plan(bench.settings, bench.store, stored.run)
+    run_plan(bench.settings, Records(bench.store, stored.run))
     seen.append(state())
     bench.score(stored.run)
-    run_cut(bench.settings, bench.store, stored.run, {})
+    run_cut(bench.settings, Records(bench.store, stored.run), {})
     seen.append(state())
     assert [State.QUEUED, State.SCORING, State.COMPLETED] == seen
     (job,) = list_jobs(bench.settings, bench.store, (), None, 10, None).jobs

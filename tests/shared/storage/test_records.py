@@ -14,8 +14,8 @@ from shared.contracts import Batch, EndRecord, JobRequest, State, StoredRequest
 from shared.errors import BlobNotFound, RecordUnreadable
 from shared.jobs import events_so_far, instances
 from shared.settings import Settings
-from shared.steps import close_job, run_plan
-from shared.storage import BlobStore, find_request, paths, records
+from shared.steps import close_run, run_plan
+from shared.storage import BlobStore, Records, find_request, paths, records
 from tests.support.clips import make_clip
 from tests.support.in_process import Bench
 
@@ -124,10 +124,10 @@ def test_facts_that_cannot_be_read_are_found_anew(azurite: Azurite) -> None:
 def test_a_run_whose_plan_cannot_be_read_ends_all_the_same(azurite: Azurite) -> None:
     bench = Bench(azurite.connection_string)
     job = bench.accept(bench.upload(make_clip(5)))
-    run_plan(bench.settings, bench.store, job)
+    run_plan(bench.settings, Records(bench.store, job))
     path = paths.plan_path(job)
     bench.store.put(path, bench.store.get(path)[:-9])
     with pytest.raises(RecordUnreadable):
-        run_plan(bench.settings, bench.store, job)
+        run_plan(bench.settings, Records(bench.store, job))
     assert [job] == instances(bench.store, job)
-    assert State.FAILED == close_job(bench.store, job, State.FAILED).state
+    assert State.FAILED == close_run(Records(bench.store, job), State.FAILED).state

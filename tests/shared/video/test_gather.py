@@ -15,7 +15,7 @@ from infra.local.azurite import Azurite
 from shared.contracts import Result, State
 from shared.jobs import cancel
 from shared.steps import run_cut, run_look, run_plan, run_score
-from shared.storage import load_plan, load_summary, paths
+from shared.storage import Records, paths
 from tests.support.clips import make_clip
 from tests.support.in_process import Bench
 
@@ -61,10 +61,10 @@ def segments(bench: Bench, url: str, **options: Any) -> str:
     """A job whose segments are scored, and whose sound is not."""
     cut = {"thresholds": {"highlight": 0.1}}
     job = bench.accept(url, **{"segment_s": SECONDS // SEGMENTS, "cut": cut, **options})
-    plan = run_plan(bench.settings, bench.store, job)
+    plan = run_plan(bench.settings, Records(bench.store, job))
     assert [unit.kind for unit in plan.units] == ["video"] * SEGMENTS
     for unit in plan.units:
-        run_score(bench.settings, bench.store, job, unit.index)
+        run_score(bench.settings, Records(bench.store, job), unit.index)
     return job
 
 
@@ -73,15 +73,15 @@ def packets(bench: Bench, job: str) -> list[str]:
 
 
 def finished(bench: Bench, job: str) -> Result:
-    (unit,) = run_look(bench.settings, bench.store, job, ()).units
+    (unit,) = run_look(bench.settings, Records(bench.store, job), ()).units
     assert (unit.index, unit.kind) == (SOUND, "audio")
-    run_score(bench.settings, bench.store, job, SOUND)
-    run_cut(bench.settings, bench.store, job, {})
+    run_score(bench.settings, Records(bench.store, job), SOUND)
+    run_cut(bench.settings, Records(bench.store, job), {})
     return bench.result(job)
 
 
 def sound_bytes(bench: Bench, job: str) -> int:
-    return load_summary(bench.store, job, SOUND).spent.bytes_read
+    return Records(bench.store, job).summary(SOUND).spent.bytes_read
 
 
 def test_the_file_is_read_once(bench: Bench, video: bytes) -> None:
@@ -130,14 +130,14 @@ def test_a_segment_that_was_given_up_costs_no_sound(bench: Bench, video: bytes) 
     whole = segments(bench, bench.upload(video, "healthy.mp4"))
     finished(bench, whole)
     job = bench.accept(bench.upload(video, "given-up.mp4"), segment_s=SECONDS // SEGMENTS)
-    run_plan(bench.settings, bench.store, job)
+    run_plan(bench.settings, Records(bench.store, job))
     for index in (0, 2):
-        run_score(bench.settings, bench.store, job, index)
-    run_look(bench.settings, bench.store, job, [1])
-    summary = run_score(bench.settings, bench.store, job, SOUND)
+        run_score(bench.settings, Records(bench.store, job), index)
+    run_look(bench.settings, Records(bench.store, job), [1])
+    summary = run_score(bench.settings, Records(bench.store, job), SOUND)
     assert summary.spent.bytes_read > 0.9 * len(video)
-    assert summary.facts == load_summary(bench.store, whole, SOUND).facts
-    run_cut(bench.settings, bench.store, job, {1: "segment_failed"})
+    assert summary.facts == Records(bench.store, whole).summary(SOUND).facts
+    run_cut(bench.settings, Records(bench.store, job), {1: "segment_failed"})
     assert [gap.kind for gap in bench.result(job).gaps] == ["video"]
 
 
@@ -146,7 +146,7 @@ def test_segments_that_were_scored_before_gather_nothing_and_a_new_model_hears_a
 ) -> None:
     url = bench.upload(video, "cached.mp4")
     first = segments(bench, url, models=["pitch-share"], segment_s=SECONDS // SEGMENTS, cut={})
-    assert load_plan(bench.store, first).gathers is False
+    assert Records(bench.store, first).plan.gathers is False
     assert packets(bench, first) == []
     second = segments(bench, url, models=["pitch-share", "crowd-excitement"], cut={})
     assert packets(bench, second) == []
@@ -162,9 +162,9 @@ def test_a_segment_that_is_scored_again_leaves_the_same_packets(bench: Bench, vi
     path = packets(bench, job)[1]
     before = bench.store.get(path)
     bench.store.delete(path)
-    for scores in load_summary(bench.store, job, 1).scores.values():
+    for scores in Records(bench.store, job).summary(1).scores.values():
         bench.store.delete(paths.score_path(scores))
-    assert run_score(bench.settings, bench.store, job, 1).cached is False
+    assert run_score(bench.settings, Records(bench.store, job), 1).cached is False
     assert bench.store.get(path) == before
 
 
@@ -172,23 +172,23 @@ def test_a_job_that_is_cancelled_keeps_no_packets_and_gets_none_afterwards(
     bench: Bench, video: bytes
 ) -> None:
     stored = bench.request(bench.upload(video, "cancelled.mp4"), segment_s=SECONDS // SEGMENTS)
-    run_plan(bench.settings, bench.store, stored.run)
-    run_score(bench.settings, bench.store, stored.run, 0)
+    run_plan(bench.settings, Records(bench.store, stored.run))
+    run_score(bench.settings, Records(bench.store, stored.run), 0)
     assert len(packets(bench, stored.run)) == 1
     end, _ = cancel(bench.store, stored)
     assert end.total == SEGMENTS + 1
     assert packets(bench, stored.run) == []
     bench.store.delete(paths.cancel_path(stored.run))  # as if the segment had not looked since
-    run_score(bench.settings, bench.store, stored.run, 1)
+    run_score(bench.settings, Records(bench.store, stored.run), 1)
     assert packets(bench, stored.run) == []
 
 
 def test_frames_that_are_counted_leave_the_sound_a_unit_of_the_first_fan_out(bench: Bench) -> None:
     clip = make_clip(200, container="avi", sound_from_s=Fraction(0), sound_s=Fraction(8))
     job = bench.accept(bench.upload(clip, "counted.avi"))
-    plan = run_plan(bench.settings, bench.store, job)
+    plan = run_plan(bench.settings, Records(bench.store, job))
     assert (plan.video.numbering, plan.gathers) == ("count", False)
     assert [unit.kind for unit in plan.units] == ["audio", "video"]
     bench.score(job)
-    assert run_look(bench.settings, bench.store, job, ()).units == ()
-    assert run_cut(bench.settings, bench.store, job, {}).state == State.COMPLETED
+    assert run_look(bench.settings, Records(bench.store, job), ()).units == ()
+    assert run_cut(bench.settings, Records(bench.store, job), {}).state == State.COMPLETED

@@ -37,6 +37,7 @@ from shared.errors import (
 )
 from shared.settings import ROOT, Settings
 from shared.steps import run_plan, within
+from shared.storage import Records
 from shared.video import MediaLimits, Pictures, RangeReader, Sweep, probe
 from tests.support.clips import make_clip, reader
 from tests.support.in_process import Bench
@@ -264,9 +265,11 @@ class TestOneActivity:
 @linux
 def test_a_library_that_never_comes_back_is_ended_by_the_kernel() -> None:
     program = (
-        "from shared import limits; from shared.settings import Settings; limits._BACKSTOP_S = 1\n"
+        "from shared.settings import Settings\n"
+        "from shared.steps import allowance\n"
+        "allowance._BACKSTOP_S = 1\n"
         "settings = Settings(storage='UseDevelopmentStorage=true', max_activity_cpu_s=1)\n"
-        "limits.within(settings, lambda: sum(range(10**12)))\n"  # holds the interpreter in one call
+        "allowance.within(settings, lambda: sum(range(10**12)))\n"  # holds the interpreter in one call
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=120)
     assert ended.returncode == -signal.SIGXCPU
@@ -277,4 +280,4 @@ def test_a_job_keeps_to_the_operators_limits(azurite: Azurite) -> None:
     bench = Bench(azurite.connection_string, max_picture_pixels=64 * 48 - 1, video_codecs=("h264",))
     job = bench.accept(bench.upload(make_clip(30), "limits.mp4"))
     with pytest.raises(PictureTooLarge):
-        run_plan(bench.settings, bench.store, job)
+        run_plan(bench.settings, Records(bench.store, job))

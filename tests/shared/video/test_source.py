@@ -10,6 +10,7 @@ import pytest
 from infra.local.azurite import Azurite
 from shared.errors import BlobAccessDenied
 from shared.steps import run_plan
+from shared.storage import Records
 from tests.support.clips import make_clip
 from tests.support.hosts import Host
 from tests.support.in_process import Bench
@@ -66,4 +67,4 @@ def test_who_cannot_read_a_video_gets_none_of_its_scores_and_no_job_that_has_the
             with pytest.raises(BlobAccessDenied):
                 bench.accept(host.url, key=key)
         with pytest.raises(BlobAccessDenied):
-            run_plan(bench.settings, bench.store, planned)
+            run_plan(bench.settings, Records(bench.store, planned))

@@ -17,10 +17,10 @@ from shared.errors import (
     NothingToRetry,
     VideoChanged,
 )
-from shared.jobs import Live, after_loss, cancel, describe, result_file, retry, see
+from shared.jobs import Live, cancel, describe, reopen_lost, result_file, retry, see
 from shared.jobs.attempts import MOST_ATTEMPTS
 from shared.steps import run_cut, run_look, run_plan, run_score
-from shared.storage import Secrets, find_request, find_secret, keep_secrets, paths, traffic
+from shared.storage import Records, Secrets, find_request, find_sas, keep_secrets, paths, traffic
 from tests.support.clips import make_clip
 from tests.support.in_process import Bench
 
@@ -45,7 +45,7 @@ def test_a_stored_job_without_an_instance_is_queued(bench: Bench) -> None:
 
 def test_progress_counts_units_and_says_how_fast_and_how_long(bench: Bench) -> None:
     job = bench.accept(bench.upload(CLIP, "progress.mp4"), segment_s=2)
-    total = len(run_plan(bench.settings, bench.store, job).units)
+    total = len(run_plan(bench.settings, Records(bench.store, job)).units)
     custom = {
         "state": "Scoring",
         "total": total,
@@ -55,7 +55,7 @@ def test_progress_counts_units_and_says_how_fast_and_how_long(bench: Bench) -> N
     live = Live("Running", custom)
     before = status(bench, job, live).progress
     assert (before.done, before.total, before.eta_s, before.realtime_factor) == (0, 3, None, None)
-    run_score(bench.settings, bench.store, job, 1)
+    run_score(bench.settings, Records(bench.store, job), 1)
     after = status(bench, job, live).progress
     assert (after.done, after.total, after.eta_s, after.realtime_factor) == (1, 3, 8.0, 0.5)
 
@@ -72,7 +72,7 @@ def test_a_job_whose_instance_is_over_without_a_last_word_waits_to_be_started_an
 def test_a_run_that_is_lost_again_and_again_ends_its_job(bench: Bench) -> None:
     stored = bench.request(bench.upload(CLIP, "lost.mp4"))
     runs = [stored.run]
-    while new := after_loss(bench.store, find_request(bench.store, stored.job)):
+    while new := reopen_lost(bench.store, find_request(bench.store, stored.job)):
         runs.append(new.run)
     assert [stored.job, *(f"{stored.job}-{attempt}" for attempt in range(2, MOST_ATTEMPTS + 1))] == runs
     found = status(bench, stored.job, None)
@@ -107,21 +107,21 @@ def test_only_files_that_the_job_names_are_handed_out(bench: Bench) -> None:
 def test_a_refused_repetition_does_not_touch_the_secret_of_the_job_it_met(bench: Bench) -> None:
     url = bench.upload(CLIP, "secret.mp4")
     stored = bench.request(bench.sas(url), key="night-1")
-    kept = find_secret(bench.store, stored)
+    kept = find_sas(bench.store, stored)
     assert "sig=" in kept
     with pytest.raises(IdempotencyConflict):
         bench.request(bench.sas(url, lasts_s=60), key="night-1", name="another")
-    assert kept == find_secret(bench.store, stored)
+    assert kept == find_sas(bench.store, stored)
     assert len(list(bench.store.list(f"secrets/{stored.job}/"))) == 1
 
 
 def test_a_secret_does_not_outlive_its_job(bench: Bench) -> None:
     url = bench.upload(CLIP, "outlive.mp4")
     stored = bench.request(bench.sas(url))
-    run_plan(bench.settings, bench.store, stored.run)
+    run_plan(bench.settings, Records(bench.store, stored.run))
     cancel(bench.store, stored)
     keep_secrets(bench.store, stored, Secrets("sig=late"))  # a duplicate that looked before the end
-    assert find_secret(bench.store, stored) == ""
+    assert find_sas(bench.store, stored) == ""
 
 
 def test_what_is_no_job_is_not_found(bench: Bench) -> None:
@@ -133,14 +133,16 @@ def test_what_is_no_job_is_not_found(bench: Bench) -> None:
 def test_a_retry_scores_only_what_is_missing(bench: Bench) -> None:
     url = bench.upload(make_clip(100), "retry.mp4")
     stored = bench.request(url, segment_s=2)
-    run_plan(bench.settings, bench.store, stored.run)
-    run_score(bench.settings, bench.store, stored.run, 0)
-    run_look(bench.settings, bench.store, stored.run, [1])
-    assert State.COMPLETED_WITH_GAPS == run_cut(bench.settings, bench.store, stored.run, {1: "x"}).state
+    run_plan(bench.settings, Records(bench.store, stored.run))
+    run_score(bench.settings, Records(bench.store, stored.run), 0)
+    run_look(bench.settings, Records(bench.store, stored.run), [1])
+    assert (
+        State.COMPLETED_WITH_GAPS == run_cut(bench.settings, Records(bench.store, stored.run), {1: "x"}).state
+    )
     again = retry(bench.settings, bench.store, stored, b"")
     assert (stored.job, 2) == (again.job, again.attempt)
     bench.score(again.run)
-    run_cut(bench.settings, bench.store, again.run, {})
+    run_cut(bench.settings, Records(bench.store, again.run), {})
     result = bench.result(again.run)
     assert (State.COMPLETED, 1, 1) == (result.state, result.timing.units_cached, result.timing.units_scored)
     with pytest.raises(NothingToRetry):
@@ -161,7 +163,7 @@ def test_a_retry_may_bring_a_fresh_sas_and_no_other_video(bench: Bench) -> None:
         retry(bench.settings, bench.store, stored, b" " * 100_000)
     signed = bench.sas(url)
     again = retry(bench.settings, bench.store, stored, json.dumps({"video": signed}).encode())
-    assert signed.partition("?")[2] == find_secret(bench.store, again)
+    assert signed.partition("?")[2] == find_sas(bench.store, again)
 
 
 def test_a_video_that_was_replaced_is_not_retried(bench: Bench) -> None:
@@ -174,10 +176,10 @@ def test_a_video_that_was_replaced_is_not_retried(bench: Bench) -> None:
 
 def test_a_strict_job_with_a_gap_fails_and_keeps_what_was_scored(bench: Bench) -> None:
     stored = bench.request(bench.upload(make_clip(100), "strict.mp4"), segment_s=2, strict=True)
-    run_plan(bench.settings, bench.store, stored.run)
-    run_score(bench.settings, bench.store, stored.run, 0)
-    run_look(bench.settings, bench.store, stored.run, [1])
-    end = run_cut(bench.settings, bench.store, stored.run, {1: "segment_failed"})
+    run_plan(bench.settings, Records(bench.store, stored.run))
+    run_score(bench.settings, Records(bench.store, stored.run), 0)
+    run_look(bench.settings, Records(bench.store, stored.run), [1])
+    end = run_cut(bench.settings, Records(bench.store, stored.run), {1: "segment_failed"})
     assert end.error is not None
     assert (State.FAILED, "incomplete") == (end.state, end.error.code)
     assert {"result.json", "cut.edl"} == set(end.files)
@@ -203,7 +205,7 @@ def test_a_complete_job_is_remembered_and_any_other_costs_one_listing(bench: Ben
     again = bench.stored(f"{job}-2")
     assert again == see(bench.store, job).stored
     bench.score(again.run)
-    run_cut(bench.settings, bench.store, again.run, {})
+    run_cut(bench.settings, Records(bench.store, again.run), {})
     assert State.COMPLETED == status(bench, job, None).state
     assert 0 == asked(bench, job)
 
