@@ -18,7 +18,7 @@ from shared.timelines import timecode_to_frame
 from shared.timelines._original_edl import MAX_CLIP_NAME_CHARS, MAX_TITLE_CHARS, edl_text, write_original_edl
 from shared.timelines.timecode import nominal_base
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 CLIP_NAME = "CelticvsParis_First Half_3707723.m4v"
 NTSC_24, NTSC_30, NTSC_60 = (Fraction(base * 1000, 1001) for base in (24, 30, 60))
 COUNTS = [
