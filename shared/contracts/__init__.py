@@ -38,7 +38,15 @@ from shared.contracts.model import (
 )
 from shared.contracts.plan import Choice, Look, Plan, SpanFacts, Unit, UnitSummary, VideoInfo
 from shared.contracts.profile import Cascade, CutDefaults, LabelRule, Profile, ShotRule, Signal
-from shared.contracts.request import CutOptions, JobOptions, JobRequest, Priority, RetryRequest, StoredRequest
+from shared.contracts.request import (
+    CutOptions,
+    FormatName,
+    JobOptions,
+    JobRequest,
+    Priority,
+    RetryRequest,
+    StoredRequest,
+)
 from shared.contracts.result import (
     Audit,
     BoardResult,
@@ -84,6 +92,7 @@ __all__ = [
     "ErrorBody",
     "Event",
     "Evidence",
+    "FormatName",
     "Gap",
     "Golden",
     "Health",

@@ -9,6 +9,9 @@ from pydantic import Field
 from shared.contracts.base import Contract, Name, Probability, Seconds, Version
 from shared.names import run_id
 
+FormatName = Literal["original-edl", "json"]
+"""The timeline formats: the one list of their names. shared.timelines writes each, or does not start."""
+
 
 class CutOptions(Contract):
     """How events become edits. What is left out comes from the profile."""
@@ -18,7 +21,7 @@ class CutOptions(Contract):
     post_roll_s: Seconds | None = None
     merge_gap_s: Seconds | None = None
     thresholds: dict[str, Probability] = Field(default_factory=dict)
-    formats: tuple[Literal["original-edl", "json"], ...] = ("original-edl",)
+    formats: tuple[FormatName, ...] = ("original-edl",)
     """Timelines to write beside result.json, which is always written."""
 
 
@@ -41,7 +44,7 @@ class JobOptions(Contract):
     """A job with a gap fails; what was scored is kept, and written all the same."""
     cut: CutOptions = CutOptions()
     callback: Annotated[str, Field(min_length=8, max_length=2048)] | None = None
-    """URL that is told the final state (docs/api.md, "Callback")."""
+    """URL to which the service POSTs the final state (docs/api.md, "Callback")."""
 
 
 class JobRequest(JobOptions):
@@ -73,7 +76,7 @@ class StoredRequest(Contract):
     attempt: int = 1
     priority: Priority = "interactive"
     caller: str | None = None
-    """sha256 of who asked for it (limits.caller_id); None where nobody is known."""
+    """sha256 of the caller's key or principal (shared.jobs.quotas.caller_id); None where there is neither."""
 
     @property
     def run(self) -> str:

@@ -1,7 +1,8 @@
-"""Timelines: a result, written for those who read it (floor 2, pure).
+"""Timeline formats: what writes a result as a file that an editor opens (pure).
 
-One entry in FORMATS makes a format. Every timeline can be written again from result.json,
-which is itself the format "json".
+A format is a name in `FormatName` (shared.contracts) and an entry of that name in `_WRITERS`: mypy refuses
+an entry without a name, and a name without an entry ends the import. Every timeline can be written again
+from result.json, which is itself the format "json".
 """
 
 from __future__ import annotations
@@ -9,8 +10,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import get_args
 
-from shared.contracts import Result
+from shared.contracts import FormatName, Result
 from shared.errors import InvalidRequest
 from shared.timelines._original_edl import write_original_edl
 from shared.timelines.timecode import timecode_to_frame
@@ -60,7 +62,10 @@ def _json(result: Result) -> bytes:
     return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
 
 
-FORMATS: dict[str, Format] = {
+_WRITERS: dict[FormatName, Format] = {
     "original-edl": Format("cut.edl", "text/plain; charset=us-ascii", _original_edl),
     "json": Format("result.json", "application/json", _json),
 }
+
+FORMATS: dict[str, Format] = {name: _WRITERS[name] for name in get_args(FormatName)}
+"""Every name that a request may give -> its format."""

@@ -3,15 +3,18 @@ from __future__ import annotations
 import json
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, get_args
+from runpy import run_path
+from typing import Any, Literal, get_args
 
 import pytest
 
+from shared import contracts
 from shared.contracts import (
     CutOptions,
     Edit,
     Event,
     Evidence,
+    FormatName,
     Gap,
     ModelRef,
     Result,
@@ -19,10 +22,10 @@ from shared.contracts import (
     Timing,
 )
 from shared.errors import InvalidRequest
-from shared.timelines import FORMATS, write_timeline
+from shared.timelines import FORMATS, formats, write_timeline
 from tests.support.results import a_result, a_video
 
-GOLDEN = Path(__file__).parent.parent / "golden"
+GOLDEN = Path(__file__).parents[2] / "golden"
 CLIPS = ((3150, 3350), (5375, 5525), (8375, 8525))
 
 
@@ -121,7 +124,14 @@ def test_every_format_writes_a_result_without_edits(format: str) -> None:
 
 def test_the_formats_are_those_that_a_request_may_name() -> None:
     (choices, _) = get_args(CutOptions.model_fields["formats"].annotation)
-    assert set(get_args(choices)) == set(FORMATS)
+    assert FormatName == choices
+    assert list(get_args(FormatName)) == list(FORMATS)
+
+
+def test_a_name_that_nothing_writes_ends_the_import(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(contracts, "FormatName", Literal["original-edl", "json", "papyrus"])
+    with pytest.raises(KeyError, match="papyrus"):
+        run_path(str(Path(formats.__file__)))
 
 
 def test_each_format_has_its_file_name() -> None:
