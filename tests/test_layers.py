@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
@@ -128,6 +129,39 @@ def test_the_docs_show_the_layers_in_their_order() -> None:
     assert list(LAYERS) == [row for row in rows if row in LAYERS]
     for name, what in LAYERS.items():
         assert f"| `{name}` | {what} |" in text
+
+
+def test_the_docs_draw_the_imports_between_the_layers() -> None:
+    """Each arrow is an import; each import is an arrow, or follows from several."""
+    known, order = sources(), list(LAYERS)
+    graph = set()
+    for module, path in known.items():
+        for imported in imported_modules(path, known):
+            own, other = layer_of(module), layer_of(imported)
+            if own is not None and other is not None and own != other:
+                graph.add((order[own], order[other]))
+    names, arrows = drawn_layers()
+    assert set(LAYERS) == names
+    assert set() == arrows - graph
+    assert set() == {(layer, other) for layer, other in graph if other not in reached(layer, arrows)}
+
+
+def drawn_layers() -> tuple[set[str], set[tuple[str, str]]]:
+    """(names, arrows between them) of the picture of the packages in docs/design.md."""
+    section = (ROOT / "docs" / "design.md").read_text().split("## Packages")[1]
+    picture = section.split("```mermaid")[1].split("```")[0]
+    named = dict(re.findall(r'(\w+)\["([\w.]+)"\]', picture))
+    arrows = re.findall(r"(\w+)(?:\[[^]]*\])? --> (\w+)", picture)
+    return set(named.values()), {(named[start], named[end]) for start, end in arrows}
+
+
+def reached(start: str, arrows: set[tuple[str, str]]) -> set[str]:
+    found: set[str] = set()
+    following = {end for begin, end in arrows if begin == start}
+    while following - found:
+        found |= following
+        following = {end for begin, end in arrows if begin in found}
+    return found
 
 
 def test_only_what_talks_to_blob_storage_knows_azure() -> None:
