@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 from azure.storage.blob import BlobServiceClient
 
-from infra.local import azurite as azurite_module
-from infra.local.azurite import Azurite, AzuriteError, setup
+from infra.local.azurite import Azurite, AzuriteError, emulator, setup
 from infra.local.azurite.emulator import ROOT
 from infra.local.ports import listen
 from tests.support.processes import still_running
@@ -66,7 +65,7 @@ def test_a_port_that_is_taken_after_all_is_a_sentence_with_what_azurite_said(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     with listen("127.0.0.1", 0, 0, "--port") as taken:
-        monkeypatch.setattr(azurite_module, "free_port", lambda *_: taken.getsockname()[1])
+        monkeypatch.setattr(emulator, "free_port", lambda *_: taken.getsockname()[1])
         with pytest.raises(AzuriteError, match=r"^Azurite ended with code 1; it said: .*EADDRINUSE"):
             Azurite().__enter__()
 
@@ -82,7 +81,7 @@ def test_an_installation_that_fails_is_one_sentence(tmp_path: Path, monkeypatch:
 
 def test_two_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Both would write the same index, and the last one to end would win."""
-    monkeypatch.setattr(azurite_module, "_STOP_LIMIT_S", 0.3)
+    monkeypatch.setattr(emulator, "_STOP_LIMIT_S", 0.3)
     with Azurite(tmp_path), pytest.raises(AzuriteError, match="in use by another host"):
         Azurite(tmp_path).start()
     with Azurite(tmp_path) as after:
@@ -91,7 +90,7 @@ def test_two_never_share_a_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_it_says_whether_it_had_to_leave_the_usual_port(monkeypatch: pytest.MonkeyPatch) -> None:
     with listen("127.0.0.1", 0, 0, "--port") as taken:
-        monkeypatch.setattr(azurite_module, "DEFAULT_PORT", taken.getsockname()[1])
+        monkeypatch.setattr(emulator, "DEFAULT_PORT", taken.getsockname()[1])
         with Azurite(port=None) as moved, Azurite() as anywhere:
             assert (True, False) == (moved.moved, anywhere.moved)
             assert (None, None) == (moved.ended(), anywhere.ended())
