@@ -28,7 +28,7 @@ from shared.contracts import JobRequest, Result, Timeline
 from shared.models import Track
 from shared.settings import ROOT, Settings
 from shared.steps import load_tracks
-from shared.storage import BlobStore, load_look, load_plan, load_summary
+from shared.storage import BlobStore, Records
 
 PICTURE = ROOT / "docs" / "pictures" / "demo.svg"
 SAMPLE = Demo(video=None, out=None, segment_s=None, seconds=90, seed=17, workers=None, keep=False)
@@ -65,8 +65,9 @@ def run(demo: Demo = SAMPLE) -> Drawn:
             result = parse_result((Path(folder) / RESULT_FILE).read_bytes())
             edl = (Path(folder) / EDL_FILE).read_text()
         store = BlobStore.from_settings(Settings(storage=host.connection_string))
-        units = load_plan(store, job).units + load_look(store, job).units
-        tracks = load_tracks(store, [load_summary(store, job, unit.index) for unit in units])
+        records = Records(store, job)
+        units = records.plan.units + records.look.units
+        tracks = load_tracks(store, [records.summary(unit.index) for unit in units])
     truth = Truth.model_validate_json(truth_path(video).read_bytes())
     return Drawn(result, truth, tracks[MODEL], edl)
 

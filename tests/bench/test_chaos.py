@@ -10,7 +10,7 @@ from bench.chaos import KILLED, RUNS, figures, plan_of
 from bench.faults import Schedule
 from bench.trial import CUT, Kill, Outcome, Plan, make_template, run
 from infra.local.azurite import Azurite
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 
 def test_a_seed_is_a_plan_and_fifty_of_them_hold_every_trouble() -> None:
@@ -47,10 +47,10 @@ def test_a_job_ends_with_the_same_bytes_though_host_worker_and_storage_are_kille
     azurite: Azurite, tmp_path: Path
 ) -> None:
     template = make_template(tmp_path / "template")
-    bench = Bench(azurite.connection_string)
-    url = bench.upload((tmp_path / "template" / "match.mp4").read_bytes())
-    job, _ = bench.run(url, cut=CUT)
-    undisturbed = bench.file(job, "cut.edl")
+    service = InProcessService(azurite.connection_string)
+    url = service.upload((tmp_path / "template" / "match.mp4").read_bytes())
+    job, _ = service.run(url, cut=CUT)
+    undisturbed = service.file(job, "cut.edl")
     assert b"FROM CLIP NAME" in undisturbed
     plan = Plan(
         seed=1,

@@ -20,7 +20,7 @@ from infra.local.azurite import Azurite
 from shared.errors import StorageUnavailable
 from shared.settings import Settings
 from shared.storage import BlobStore
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 
@@ -33,8 +33,8 @@ class Place:
     """A blob that anybody may read, behind a proxy of each kind."""
 
     def __init__(self, azurite: Azurite, stack: ExitStack) -> None:
-        self.bench, self._azurite, self._stack = Bench(azurite.connection_string), azurite, stack
-        self.signed = self.bench.sas(self.bench.upload(b"0123456789" * 10, "blob"))
+        self.service, self._azurite, self._stack = InProcessService(azurite.connection_string), azurite, stack
+        self.signed = self.service.sas(self.service.upload(b"0123456789" * 10, "blob"))
 
     def proxy(self, schedule: Schedule) -> FaultProxy:
         proxy = self._stack.enter_context(FaultProxy(self._azurite.port, schedule))
@@ -54,7 +54,7 @@ def place(azurite: Azurite) -> Iterator[Place]:
 def test_without_faults_storage_answers_as_ever_and_the_journal_tells_what_it_did(place: Place) -> None:
     proxy = place.proxy(Schedule())
     store = BlobStore.from_settings(
-        Settings(storage=proxy.connection_string(place.bench.settings.storage), container="through-a-proxy")
+        Settings(storage=proxy.connection_string(place.service.settings.storage), container="through-a-proxy")
     )
     assert store.find("a/b c.json") is None
     store.put("a/b c.json", b"{}")
@@ -87,7 +87,7 @@ def test_an_answer_may_come_slowly_and_is_whole(place: Place) -> None:
 def test_storage_may_have_done_what_it_seems_to_have_refused(place: Place, kind: str, done: bool) -> None:
     """And what storage's client sends again is counted once."""
     proxy = place.proxy(always(kind))
-    through = proxy.connection_string(place.bench.settings.storage)
+    through = proxy.connection_string(place.service.settings.storage)
     options: dict[str, Any] = {
         "retry_total": 1,
         "initial_backoff": 0,
@@ -95,18 +95,18 @@ def test_storage_may_have_done_what_it_seems_to_have_refused(place: Place, kind:
         "random_jitter_range": 0,
     }
     with BlobServiceClient.from_connection_string(through, **options) as service:
-        blob = service.get_blob_client(place.bench.videos, "written")
+        blob = service.get_blob_client(place.service.videos, "written")
         with pytest.raises(Exception, match=r"InternalError|reset|aborted|ErrorCode|Status"):
             blob.upload_blob(b"x")
-    direct = place.bench.service.get_blob_client(place.bench.videos, "written")
+    direct = place.service.blobs.get_blob_client(place.service.videos, "written")
     assert done == direct.exists()
-    ids = proxy.journal.written.get(f"{place.bench.videos}/written", set())
+    ids = proxy.journal.written.get(f"{place.service.videos}/written", set())
     assert (done, 2) == (len(ids) == 1, proxy.journal.requests)
 
 
 def test_a_look_whose_answer_was_lost_is_counted_once_it_is_answered(place: Place) -> None:
     proxy = place.proxy(Schedule(seed=3, share=0.5, until_s=1e9, kinds=("lost",)))
-    direct = place.bench.settings
+    direct = place.service.settings
     settings = direct.model_copy(update={"storage": proxy.connection_string(direct.storage)})
     store = BlobStore.from_settings(settings)
     assert store.find("nothing") is None
@@ -126,7 +126,7 @@ def test_the_same_seed_breaks_the_same_requests_whatever_the_time() -> None:
 
 def test_an_answer_that_breaks_off_is_trouble_that_may_pass(place: Place) -> None:
     """Also where its status says that there is nothing: what was to say so never came."""
-    direct = place.bench.settings
+    direct = place.service.settings
     proxy = place.proxy(Schedule())
     through = Settings(storage=proxy.connection_string(direct.storage), container=direct.container)
     store = BlobStore.from_settings(through, patient=False)
@@ -142,8 +142,8 @@ def test_an_answer_that_breaks_off_is_trouble_that_may_pass(place: Place) -> Non
 
 
 def test_an_activity_outlasts_a_few_seconds_without_storage(place: Place) -> None:
-    direct = place.bench.settings
-    place.bench.store.put("there", b"x")
+    direct = place.service.settings
+    place.service.store.put("there", b"x")
     proxy = place.proxy(Schedule(outage=(0, 3)))
     through = direct.model_copy(update={"storage": proxy.connection_string(direct.storage)})
     began = time.monotonic()

@@ -19,7 +19,7 @@ from shared.errors import ModelRefused
 from shared.settings import ROOT
 from shared.steps import run_cut, run_plan, run_score
 from shared.storage import Records
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 
@@ -130,14 +130,14 @@ def test_three_unseen_models_run_and_cut_by_manifest_only(
 ) -> None:
     for make in (brightness, flicker, level, profile):
         make(tmp_path)
-    bench = Bench(azurite.connection_string, models_dir=tmp_path)
-    url = bench.upload(match)
+    service = InProcessService(azurite.connection_string, models_dir=tmp_path)
+    url = service.upload(match)
     edls = set()
     for segment_s in (40, 7):
-        job, end = bench.run(url, profile="novelty", models=None, segment_s=segment_s)
+        job, end = service.run(url, profile="novelty", models=None, segment_s=segment_s)
         assert end.state == State.COMPLETED
-        edls.add(bench.file(job, "cut.edl"))
-    result, tracks = bench.result(job), bench.tracks(job)
+        edls.add(service.file(job, "cut.edl"))
+    result, tracks = service.result(job), service.tracks(job)
     assert len(edls) == 1
     assert {model.name for model in result.models} == {"new-brightness", "new-flicker", "new-level"}
     assert {event.label for event in result.events} == {"surprise"}
@@ -157,15 +157,15 @@ def test_three_unseen_models_run_and_cut_by_manifest_only(
 def test_a_new_model_stands_beside_the_built_in_ones(azurite: Azurite, match: bytes, tmp_path: Path) -> None:
     shutil.copytree(ROOT / "models", tmp_path / "models", ignore=shutil.ignore_patterns("export"))
     brightness(tmp_path / "models")
-    bench = Bench(azurite.connection_string, models_dir=tmp_path / "models")
-    job, end = bench.run(bench.upload(match), models=["new-brightness", "crowd-excitement"])
+    service = InProcessService(azurite.connection_string, models_dir=tmp_path / "models")
+    job, end = service.run(service.upload(match), models=["new-brightness", "crowd-excitement"])
     assert end.state == State.COMPLETED
-    assert set(bench.tracks(job)) == {"new-brightness", "crowd-excitement"}
+    assert set(service.tracks(job)) == {"new-brightness", "crowd-excitement"}
 
 
-def ship(bench: Bench, folder: Path) -> None:
+def ship(service: InProcessService, folder: Path) -> None:
     """Upload a folder of models and profiles, as an operator does."""
-    container = bench.service.get_container_client(str(bench.settings.models_container))
+    container = service.blobs.get_container_client(str(service.settings.models_container))
     if not container.exists():
         container.create_container()
     for path in folder.rglob("*"):
@@ -174,37 +174,37 @@ def ship(bench: Bench, folder: Path) -> None:
 
 
 @pytest.fixture
-def shipped(azurite: Azurite, tmp_path: Path) -> Bench:
+def shipped(azurite: Azurite, tmp_path: Path) -> InProcessService:
     """A service with no models built in, and the three new ones in a container."""
     for make in (brightness, flicker, level, profile):
         make(tmp_path / "made")
     (tmp_path / "none").mkdir()
-    bench = Bench(
+    service = InProcessService(
         azurite.connection_string,
         models_dir=tmp_path / "none",
         models_container=f"models-{uuid.uuid4().hex[:8]}",
         models_cache=tmp_path / "cache",
     )
-    ship(bench, tmp_path / "made")
-    return bench
+    ship(service, tmp_path / "made")
+    return service
 
 
 def test_models_and_a_profile_from_a_container_need_no_new_image(
-    shipped: Bench, match: bytes, azurite: Azurite, tmp_path: Path
+    shipped: InProcessService, match: bytes, azurite: Azurite, tmp_path: Path
 ) -> None:
-    local = Bench(azurite.connection_string, models_dir=tmp_path / "made")
+    local = InProcessService(azurite.connection_string, models_dir=tmp_path / "made")
     edls = []
-    for bench in (shipped, local):
-        job, end = bench.run(bench.upload(match), profile="novelty", models=None)
+    for service in (shipped, local):
+        job, end = service.run(service.upload(match), profile="novelty", models=None)
         assert end.state == State.COMPLETED
-        edls.append(bench.file(job, "cut.edl"))
+        edls.append(service.file(job, "cut.edl"))
     assert edls[0] == edls[1]
     assert b"FROM CLIP NAME" in edls[0]
     assert len(list((tmp_path / "cache").iterdir())) == 3  # each fetched once
 
 
 def test_a_job_keeps_the_models_and_the_profile_it_was_planned_with(
-    shipped: Bench, match: bytes, tmp_path: Path
+    shipped: InProcessService, match: bytes, tmp_path: Path
 ) -> None:
     url = shipped.upload(match)
     before, _ = shipped.run(url, profile="novelty", models=None, segment_s=13)
@@ -225,7 +225,7 @@ def test_a_job_keeps_the_models_and_the_profile_it_was_planned_with(
 
 
 def test_a_model_that_was_replaced_before_a_worker_had_it_is_a_declared_gap(
-    shipped: Bench, match: bytes, tmp_path: Path
+    shipped: InProcessService, match: bytes, tmp_path: Path
 ) -> None:
     job = shipped.accept(shipped.upload(match), profile="novelty", models=None)
     run_plan(shipped.settings, Records(shipped.store, job))
@@ -239,7 +239,7 @@ def test_a_model_that_was_replaced_before_a_worker_had_it_is_a_declared_gap(
 
 
 def test_a_broken_model_in_the_container_is_refused_by_name_and_harms_no_other_job(
-    shipped: Bench, match: bytes, tmp_path: Path
+    shipped: InProcessService, match: bytes, tmp_path: Path
 ) -> None:
     (tmp_path / "made" / "new-level" / "model.json").write_text("{}")
     ship(shipped, tmp_path / "made")
@@ -251,7 +251,7 @@ def test_a_broken_model_in_the_container_is_refused_by_name_and_harms_no_other_j
 
 
 def test_the_result_tells_how_far_the_scores_lie_from_the_reference(
-    shipped: Bench, match: bytes, tmp_path: Path
+    shipped: InProcessService, match: bytes, tmp_path: Path
 ) -> None:
     url, made = shipped.upload(match), tmp_path / "made"
     job, _ = shipped.run(url, profile="novelty", models=None)

@@ -22,18 +22,18 @@ from infra.local.http import PREFIX, client_binding
 from orchestrator import http_api
 from orchestrator.starting import live
 from shared.errors import StorageUnavailable
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 ERROR = json.dumps({"Message": "Something went wrong while processing your request"})
 
 
 @pytest.fixture(autouse=True)
-def bench(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    bench = Bench(azurite.connection_string)
-    monkeypatch.setattr(http_api, "get_settings", lambda: bench.settings)
-    monkeypatch.setattr(http_api, "_store", lambda settings: bench.store)
-    return bench
+def service(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> InProcessService:
+    service = InProcessService(azurite.connection_string)
+    monkeypatch.setattr(http_api, "get_settings", lambda: service.settings)
+    monkeypatch.setattr(http_api, "_store", lambda settings: service.store)
+    return service
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from shared.errors import StorageUnavailable
 from shared.jobs.batches import accept_batch, parse_batch
 from shared.storage import find_request, find_sas, paths
 from tests.support.clips import make_clip
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 
@@ -53,64 +53,66 @@ class LateClient(Client):
 
 
 @pytest.fixture
-def bench(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    bench = Bench(azurite.connection_string)
-    monkeypatch.setattr(http_api, "get_settings", lambda: bench.settings)
-    monkeypatch.setattr(http_api, "_store", lambda settings: bench.store)
-    return bench
+def service(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> InProcessService:
+    service = InProcessService(azurite.connection_string)
+    monkeypatch.setattr(http_api, "get_settings", lambda: service.settings)
+    monkeypatch.setattr(http_api, "_store", lambda settings: service.store)
+    return service
 
 
 def start(client: Client, stored: Any) -> None:
     asyncio.run(ensure_started(client, stored, http_api._in_thread))
 
 
-def test_a_run_that_is_there_is_not_started_twice(bench: Bench) -> None:
-    stored = bench.request(bench.upload(make_clip(5)))
+def test_a_run_that_is_there_is_not_started_twice(service: InProcessService) -> None:
+    stored = service.request(service.upload(make_clip(5)))
     client = Client({stored.run: "Running"})
     start(client, stored)
     assert client.started == []
 
 
-def test_a_new_run_is_started_under_its_own_id(bench: Bench) -> None:
-    stored = bench.request(bench.upload(make_clip(5)))
+def test_a_new_run_is_started_under_its_own_id(service: InProcessService) -> None:
+    stored = service.request(service.upload(make_clip(5)))
     client = Client({})
     start(client, stored)
     assert client.started == [stored.run]
 
 
-def test_a_start_that_is_refused_is_an_error_and_not_a_job_that_waits_for_ever(bench: Bench) -> None:
-    stored = bench.request(bench.upload(make_clip(5)))
+def test_a_start_that_is_refused_is_an_error_and_not_a_job_that_waits_for_ever(
+    service: InProcessService,
+) -> None:
+    stored = service.request(service.upload(make_clip(5)))
     with pytest.raises(StorageUnavailable):
         start(Client({}, refuses=True), stored)
 
 
-def test_a_run_that_is_over_without_a_last_word_gets_a_new_attempt(bench: Bench) -> None:
-    stored = bench.request(bench.sas(bench.upload(make_clip(5))))
+def test_a_run_that_is_over_without_a_last_word_gets_a_new_attempt(service: InProcessService) -> None:
+    stored = service.request(service.sas(service.upload(make_clip(5))))
     client = Client({stored.run: "Failed"})
     start(client, stored)
     assert client.started == [f"{stored.job}-2"]
-    again = find_request(bench.store, stored.job)
+    again = find_request(service.store, stored.job)
     assert again.attempt == 2
-    assert find_sas(bench.store, stored) == ""
-    assert "sig=" in find_sas(bench.store, again)
+    assert find_sas(service.store, stored) == ""
+    assert "sig=" in find_sas(service.store, again)
 
 
-def test_those_whose_turn_it_is_are_started_and_no_others(bench: Bench) -> None:
-    url = bench.upload(make_clip(5))
-    batch = [bench.request(url, priority="batch", name=f"b{n}").run for n in range(6)]
-    alone = bench.request(url, name="alone").run
+def test_those_whose_turn_it_is_are_started_and_no_others(service: InProcessService) -> None:
+    url = service.upload(make_clip(5))
+    batch = [service.request(url, priority="batch", name=f"b{n}").run for n in range(6)]
+    alone = service.request(url, name="alone").run
     client = Client({batch[0]: "Running"})
-    assert 1 + bench.settings.batch_jobs == asyncio.run(start_next(client, http_api._in_thread))
+    assert 1 + service.settings.batch_jobs == asyncio.run(start_next(client, http_api._in_thread))
     assert [alone, *batch[1:4]] == client.started
     assert ("job", {"job": alone, "batch": False, "leads": False}) == client.inputs[alone]
     assert ("job", {"job": batch[1], "batch": True, "leads": True}) == client.inputs[batch[1]]
 
 
-def test_what_a_dead_process_has_left_is_tended(bench: Bench) -> None:
-    url = bench.upload(make_clip(5))
-    lost = bench.request(url).run
+def test_what_a_dead_process_has_left_is_tended(service: InProcessService) -> None:
+    url = service.upload(make_clip(5))
+    lost = service.request(url).run
     body = json.dumps({"videos": [url] * 30}).encode()
-    batch = accept_batch(bench.settings, bench.store, *parse_batch(body, lines=False), None)
+    batch = accept_batch(service.settings, service.store, *parse_batch(body, lines=False), None)
     client = Client({})
     asyncio.run(tend(client, http_api._in_thread))
     assert [batch.id, lost] == client.started
@@ -119,21 +121,21 @@ def test_what_a_dead_process_has_left_is_tended(bench: Bench) -> None:
 
 @pytest.mark.parametrize("kind", [Client, LateClient])
 def test_of_two_that_tend_at_once_the_later_one_is_refused_and_content(
-    bench: Bench, kind: type[Client]
+    service: InProcessService, kind: type[Client]
 ) -> None:
-    url = bench.upload(make_clip(5))
-    lost = bench.request(url).run
-    bench.store.put(paths.open_callback_path("m-1"), b"")
+    url = service.upload(make_clip(5))
+    lost = service.request(url).run
+    service.store.put(paths.open_callback_path("m-1"), b"")
     body = json.dumps({"videos": [url]}).encode()
-    batch = accept_batch(bench.settings, bench.store, *parse_batch(body, lines=False), None)
+    batch = accept_batch(service.settings, service.store, *parse_batch(body, lines=False), None)
     client = kind({})
     asyncio.run(tend(client, http_api._in_thread))
     known = client.instances.keys() | set(client.started)
     assert {batch.id, lost, names.callback_id("m-1")} == known
 
 
-def test_a_callback_that_the_host_does_not_start_is_trouble_that_may_pass(bench: Bench) -> None:
-    bench.store.put(paths.open_callback_path("m-1"), b"")
+def test_a_callback_that_the_host_does_not_start_is_trouble_that_may_pass(service: InProcessService) -> None:
+    service.store.put(paths.open_callback_path("m-1"), b"")
     with pytest.raises(StorageUnavailable):
         asyncio.run(tend(Client({}, refuses=True), http_api._in_thread))
 
@@ -145,7 +147,7 @@ class DeafClient(Client):
         raise ClientConnectionError("Cannot connect to host 127.0.0.1")
 
 
-def test_a_host_that_does_not_tell_of_a_run_is_trouble_that_may_pass(bench: Bench) -> None:
-    stored = bench.request(bench.upload(make_clip(5)))
+def test_a_host_that_does_not_tell_of_a_run_is_trouble_that_may_pass(service: InProcessService) -> None:
+    stored = service.request(service.upload(make_clip(5)))
     with pytest.raises(StorageUnavailable, match="ClientConnectionError"):
         start(DeafClient({}), stored)

@@ -19,19 +19,19 @@ from orchestrator.timers import purge, sweep
 from shared.settings import RETENTION_SCHEDULE, Settings, retention_schedule
 from tests.infra.local.conftest import TINY
 from tests.support.clips import make_clip
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 
 
 def test_the_sweep_says_what_it_removed(azurite: Azurite, caplog: pytest.LogCaptureFixture) -> None:
-    bench = Bench(azurite.connection_string)
-    bench.run(bench.upload(make_clip(5)), models=["motion"])
+    service = InProcessService(azurite.connection_string)
+    service.run(service.upload(make_clip(5)), models=["motion"])
     time.sleep(1.1)  # storage tells times in whole seconds
     with caplog.at_level(logging.INFO, "matchcut"):
-        sweep(bench.settings, datetime.now(UTC) + timedelta(days=100))
+        sweep(service.settings, datetime.now(UTC) + timedelta(days=100))
     assert "retention removed: 1 jobs (" in caplog.text
-    assert [] == list(bench.store.list(""))
+    assert [] == list(service.store.list(""))
 
 
 def test_history_is_purged_of_what_is_over_and_began_long_ago(caplog: pytest.LogCaptureFixture) -> None:

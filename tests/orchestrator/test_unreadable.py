@@ -23,7 +23,7 @@ from shared.jobs.quotas import check_room
 from shared.storage import find_request, ledger, paths
 from tests.orchestrator.test_start import Client
 from tests.support.clips import make_clip
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 SECRET = "whsec_" + "A" * 32
@@ -45,127 +45,133 @@ FORMS = [one_field_more, schema_version_2, cut_off]
 
 
 @pytest.fixture
-def bench(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    bench = Bench(azurite.connection_string, callback_hosts="cms.example.com", callback_secrets=SECRET)
-    monkeypatch.setattr(http_api, "get_settings", lambda: bench.settings)
-    monkeypatch.setattr(http_api, "_store", lambda settings: bench.store)
-    return bench
+def service(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> InProcessService:
+    service = InProcessService(
+        azurite.connection_string, callback_hosts="cms.example.com", callback_secrets=SECRET
+    )
+    monkeypatch.setattr(http_api, "get_settings", lambda: service.settings)
+    monkeypatch.setattr(http_api, "_store", lambda settings: service.store)
+    return service
 
 
-def spoil(bench: Bench, path: str, form: Callable[[bytes], bytes]) -> None:
-    bench.store.put(path, form(bench.store.get(path)))
+def spoil(service: InProcessService, path: str, form: Callable[[bytes], bytes]) -> None:
+    service.store.put(path, form(service.store.get(path)))
 
 
-def tended(bench: Bench) -> list[str]:
+def tended(service: InProcessService) -> list[str]:
     client = Client({})
     asyncio.run(tend(client, http_api._in_thread))
     return client.started
 
 
-def parked(bench: Bench) -> list[str]:
-    return list(bench.store.list(f"{paths.PARKED}/"))
+def parked(service: InProcessService) -> list[str]:
+    return list(service.store.list(f"{paths.PARKED}/"))
 
 
-def batch_of(bench: Bench, *urls: str, key: str) -> Batch:
+def batch_of(service: InProcessService, *urls: str, key: str) -> Batch:
     body = json.dumps({"videos": urls}).encode()
-    return batches.accept_batch(bench.settings, bench.store, *batches.parse_batch(body, lines=False), key)
+    return batches.accept_batch(service.settings, service.store, *batches.parse_batch(body, lines=False), key)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_the_others_of_a_batch_and_lost_runs_and_owed_callbacks_go_on(
-    bench: Bench, form: Callable[[bytes], bytes]
+    service: InProcessService, form: Callable[[bytes], bytes]
 ) -> None:
-    url = bench.upload(make_clip(5))
-    runs = [bench.request(url, name=f"a{n}").run for n in range(2)]
-    of_batch = [bench.request(url, priority="batch", name=f"b{n}").run for n in range(2)]
-    told = bench.request(url, name="c", callback="https://cms.example.com/")
-    cancel(bench.store, told)
-    first, second = (batch_of(bench, url, key=key) for key in ("first", "second"))
+    url = service.upload(make_clip(5))
+    runs = [service.request(url, name=f"a{n}").run for n in range(2)]
+    of_batch = [service.request(url, priority="batch", name=f"b{n}").run for n in range(2)]
+    told = service.request(url, name="c", callback="https://cms.example.com/")
+    cancel(service.store, told)
+    first, second = (batch_of(service, url, key=key) for key in ("first", "second"))
     for path in (paths.request_path(runs[0]), paths.request_path(of_batch[0]), paths.batch_path(first.id)):
-        spoil(bench, path, form)
-    started = tended(bench)
+        spoil(service, path, form)
+    started = tended(service)
     assert {runs[1], of_batch[1], names.callback_id(told.run), second.id} <= set(started)
     lost = 3 if form is cut_off else 0
-    assert (4 + 3 - lost, lost) == (len(started), len(parked(bench)))
-    check_room(bench.settings, bench.store, None)
-    assert 5 == len(list_jobs(bench.settings, bench.store, (), None, 10, None).jobs)
+    assert (4 + 3 - lost, lost) == (len(started), len(parked(service)))
+    check_room(service.settings, service.store, None)
+    assert 5 == len(list_jobs(service.settings, service.store, (), None, 10, None).jobs)
 
 
 @pytest.mark.parametrize("form", FORMS)
-def test_an_end_that_cannot_be_read_stops_nobody_else(bench: Bench, form: Callable[[bytes], bytes]) -> None:
-    url = bench.upload(make_clip(5))
-    stored, other = bench.request(url, name="a"), bench.request(url, name="b")
-    cancel(bench.store, stored)
-    bench.store.put(ledger._open_path(stored, "interactive"), b"")
-    spoil(bench, paths.end_path(stored.run), form)
-    assert [other.run] == tended(bench)
-    assert (form is cut_off) == bool(parked(bench))
+def test_an_end_that_cannot_be_read_stops_nobody_else(
+    service: InProcessService, form: Callable[[bytes], bytes]
+) -> None:
+    url = service.upload(make_clip(5))
+    stored, other = service.request(url, name="a"), service.request(url, name="b")
+    cancel(service.store, stored)
+    service.store.put(ledger._open_path(stored, "interactive"), b"")
+    spoil(service, paths.end_path(stored.run), form)
+    assert [other.run] == tended(service)
+    assert (form is cut_off) == bool(parked(service))
 
 
 def test_what_is_parked_is_said_once_by_its_path_alone(
-    bench: Bench, caplog: pytest.LogCaptureFixture
+    service: InProcessService, caplog: pytest.LogCaptureFixture
 ) -> None:
-    run = bench.request(bench.upload(make_clip(5))).run
-    spoil(bench, paths.request_path(run), cut_off)
+    run = service.request(service.upload(make_clip(5))).run
+    spoil(service, paths.request_path(run), cut_off)
     with caplog.at_level(logging.ERROR, "matchcut"):
-        tended(bench)
-        tended(bench)
+        tended(service)
+        tended(service)
     (line,) = caplog.messages
     assert paths.request_path(run) in line
     assert "match.mp4" not in line
-    (entry,) = parked(bench)
-    assert paths.request_path(run).encode() in bench.store.get(entry)
-    assert b"match.mp4" not in bench.store.get(entry)
+    (entry,) = parked(service)
+    assert paths.request_path(run).encode() in service.store.get(entry)
+    assert b"match.mp4" not in service.store.get(entry)
 
 
-def later(bench: Bench, by: timedelta = ledger.PARKED_FOR + timedelta(minutes=1)) -> None:
-    ledger.unpark(bench.store, datetime.now(UTC) + by)
+def later(service: InProcessService, by: timedelta = ledger.PARKED_FOR + timedelta(minutes=1)) -> None:
+    ledger.unpark(service.store, datetime.now(UTC) + by)
 
 
-def test_what_was_mended_goes_on_within_the_hour_and_what_was_not_is_parked_anew(bench: Bench) -> None:
-    url = bench.upload(make_clip(5))
-    runs = [bench.request(url, name=f"a{n}").run for n in range(2)]
-    whole = [bench.store.get(paths.request_path(run)) for run in runs]
+def test_what_was_mended_goes_on_within_the_hour_and_what_was_not_is_parked_anew(
+    service: InProcessService,
+) -> None:
+    url = service.upload(make_clip(5))
+    runs = [service.request(url, name=f"a{n}").run for n in range(2)]
+    whole = [service.store.get(paths.request_path(run)) for run in runs]
     for run in runs:
-        spoil(bench, paths.request_path(run), cut_off)
-    assert [] == tended(bench)
-    bench.store.put(paths.request_path(runs[0]), whole[0])
-    later(bench, timedelta(minutes=1))
-    assert [] == tended(bench)
-    later(bench)
-    assert [] == parked(bench)
-    assert [runs[0]] == tended(bench)
-    assert 1 == len(parked(bench))
+        spoil(service, paths.request_path(run), cut_off)
+    assert [] == tended(service)
+    service.store.put(paths.request_path(runs[0]), whole[0])
+    later(service, timedelta(minutes=1))
+    assert [] == tended(service)
+    later(service)
+    assert [] == parked(service)
+    assert [runs[0]] == tended(service)
+    assert 1 == len(parked(service))
 
 
 def test_who_parks_at_the_moment_of_another_look_loses_nothing(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    service: InProcessService, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run = bench.request(bench.upload(make_clip(5))).run
-    spoil(bench, paths.request_path(run), cut_off)
-    tended(bench)
-    put = bench.store.put
+    run = service.request(service.upload(make_clip(5))).run
+    spoil(service, paths.request_path(run), cut_off)
+    tended(service)
+    put = service.store.put
 
     def put_and_turn(path: str, data: bytes, *more: Any, **named: Any) -> None:
         put(path, data, *more, **named)
         if path.startswith(f"{paths.OPEN}/"):
-            jobs.next_runs(bench.settings, bench.store)
+            jobs.next_runs(service.settings, service.store)
 
-    monkeypatch.setattr(bench.store, "put", put_and_turn)
-    later(bench)
-    assert 1 == len(parked(bench))
+    monkeypatch.setattr(service.store, "put", put_and_turn)
+    later(service)
+    assert 1 == len(parked(service))
 
 
-def test_who_asks_for_the_job_or_the_batch_itself_is_told_what_is_wrong(bench: Bench) -> None:
-    url = bench.upload(make_clip(5))
-    job, batch = bench.request(url).job, batch_of(bench, url, key="one").id
-    spoil(bench, paths.request_path(job), cut_off)
-    spoil(bench, paths.batch_path(batch), cut_off)
+def test_who_asks_for_the_job_or_the_batch_itself_is_told_what_is_wrong(service: InProcessService) -> None:
+    url = service.upload(make_clip(5))
+    job, batch = service.request(url).job, batch_of(service, url, key="one").id
+    spoil(service, paths.request_path(job), cut_off)
+    spoil(service, paths.batch_path(batch), cut_off)
     asks: list[Callable[[], Any]] = [
-        lambda: see(bench.store, job),
-        lambda: find_request(bench.store, job),
-        lambda: bench.request(url),
-        lambda: batches.find_batch(bench.store, batch),
+        lambda: see(service.store, job),
+        lambda: find_request(service.store, job),
+        lambda: service.request(url),
+        lambda: batches.find_batch(service.store, batch),
     ]
     for ask in asks:
 
@@ -177,64 +183,64 @@ def test_who_asks_for_the_job_or_the_batch_itself_is_told_what_is_wrong(bench: B
         assert (500, "record_unreadable") == (problem.status_code, json.loads(problem.get_body())["code"])
 
 
-def test_a_callback_whose_records_cannot_be_read_is_parked_and_owed_still(bench: Bench) -> None:
-    stored = bench.request(bench.upload(make_clip(5)), callback="https://cms.example.com/")
-    cancel(bench.store, stored)
-    spoil(bench, paths.request_path(stored.run), cut_off)
+def test_a_callback_whose_records_cannot_be_read_is_parked_and_owed_still(service: InProcessService) -> None:
+    stored = service.request(service.upload(make_clip(5)), callback="https://cms.example.com/")
+    cancel(service.store, stored)
+    spoil(service, paths.request_path(stored.run), cut_off)
     with pytest.raises(RecordUnreadable):
-        deliver(bench.settings, bench.store, stored.run, 1)
-    assert [paths.parked_path(paths.open_callback_path(stored.run))] == parked(bench)
-    assert ledger.is_open(bench.store, stored)
+        deliver(service.settings, service.store, stored.run, 1)
+    assert [paths.parked_path(paths.open_callback_path(stored.run))] == parked(service)
+    assert ledger.is_open(service.store, stored)
 
 
-def test_a_batch_whose_block_cannot_be_read_is_parked(bench: Bench) -> None:
-    url = bench.upload(make_clip(5))
-    batch = batch_of(bench, url, key="one")
+def test_a_batch_whose_block_cannot_be_read_is_parked(service: InProcessService) -> None:
+    url = service.upload(make_clip(5))
+    batch = batch_of(service, url, key="one")
     path = paths.batch_block_path(batch.id, 0)
-    bench.store.put(path, b'{"items": [')
-    with pytest.raises(RecordUnreadable), batches.parking(bench.store, batch.id):
-        batches.expand(bench.settings, bench.store, batch.id, 0)
-    assert [] == tended(bench)
-    assert ledger.is_batch_open(bench.store, batch.id)
-    bench.store.delete(path)  # whoever mends it: its jobs are found again
-    later(bench)
-    assert [batch.id] == tended(bench)
+    service.store.put(path, b'{"items": [')
+    with pytest.raises(RecordUnreadable), batches.parking(service.store, batch.id):
+        batches.expand(service.settings, service.store, batch.id, 0)
+    assert [] == tended(service)
+    assert ledger.is_batch_open(service.store, batch.id)
+    service.store.delete(path)  # whoever mends it: its jobs are found again
+    later(service)
+    assert [batch.id] == tended(service)
 
 
-def test_a_lost_run_whose_next_attempt_cannot_be_read_is_parked(bench: Bench) -> None:
-    url = bench.upload(make_clip(5))
-    lost, other = bench.request(url, name="a"), bench.request(url, name="b")
-    bench.store.put(paths.request_path(f"{lost.job}-2"), b"{")
+def test_a_lost_run_whose_next_attempt_cannot_be_read_is_parked(service: InProcessService) -> None:
+    url = service.upload(make_clip(5))
+    lost, other = service.request(url, name="a"), service.request(url, name="b")
+    service.store.put(paths.request_path(f"{lost.job}-2"), b"{")
     client = Client({lost.run: "Failed"})
     asyncio.run(tend(client, http_api._in_thread))
     assert [other.run] == client.started
-    assert 1 == len(parked(bench))
+    assert 1 == len(parked(service))
 
 
-def test_retention_keeps_what_it_cannot_read_and_goes_on_with_the_rest(bench: Bench) -> None:
-    url = bench.upload(make_clip(5))
-    stored, other = bench.request(url, name="a"), bench.request(url, name="b")
-    batch = batch_of(bench, url, key="kept")
+def test_retention_keeps_what_it_cannot_read_and_goes_on_with_the_rest(service: InProcessService) -> None:
+    url = service.upload(make_clip(5))
+    stored, other = service.request(url, name="a"), service.request(url, name="b")
+    batch = batch_of(service, url, key="kept")
     for one in (stored, other):
-        cancel(bench.store, one)
+        cancel(service.store, one)
     for path in (paths.request_path(stored.run), paths.batch_path(batch.id)):
-        spoil(bench, path, cut_off)
-    assert [] == tended(bench)
-    settings = bench.settings.model_copy(update={"retention_jobs_days": 1})
-    swept = Sweep(settings, bench.store, datetime.now(UTC) + timedelta(days=9))
+        spoil(service, path, cut_off)
+    assert [] == tended(service)
+    settings = service.settings.model_copy(update={"retention_jobs_days": 1})
+    swept = Sweep(settings, service.store, datetime.now(UTC) + timedelta(days=9))
     swept.run()
     assert (True, 1, 0) == (swept.complete, swept.jobs.things, swept.batches.things)
-    assert [stored.job] == [entry.job for entry in ledger.every(bench.store)]
-    assert bench.store.exists(paths.batch_path(batch.id))
+    assert [stored.job] == [entry.job for entry in ledger.every(service.store)]
+    assert service.store.exists(paths.batch_path(batch.id))
 
 
-def test_names_and_states_that_only_another_version_knows_stop_nobody(bench: Bench) -> None:
-    stored = bench.request(bench.upload(make_clip(5)))
+def test_names_and_states_that_only_another_version_knows_stop_nobody(service: InProcessService) -> None:
+    stored = service.request(service.upload(make_clip(5)))
     for path in ("open/notes.txt", "open/batches/x", "open/0/x", "index/notes.txt"):
-        bench.store.put(path, b"")
+        service.store.put(path, b"")
     metadata = {"job": stored.job, "state": "Paused"}
-    bench.store.put(ledger._index_path(stored.run, stored.created), b"", metadata=metadata)
-    assert 1 == ledger.load(bench.store).jobs
-    (job,) = list_jobs(bench.settings, bench.store, (), None, 10, None).jobs
+    service.store.put(ledger._index_path(stored.run, stored.created), b"", metadata=metadata)
+    assert 1 == ledger.load(service.store).jobs
+    (job,) = list_jobs(service.settings, service.store, (), None, 10, None).jobs
     assert (stored.job, "Scoring") == (job.id, job.state.value)
-    assert [stored.run] == tended(bench)
+    assert [stored.run] == tended(service)

@@ -23,33 +23,33 @@ LIGHT = {
 """Requests of tests that are not about the default profile's large networks, which take minutes."""
 
 
-class Bench:
+class InProcessService:
     """One service: its own container, and a `videos` container to upload to.
 
     A request's options are those of LIGHT, where a test does not name others.
     """
 
     def __init__(self, connection_string: str, **settings: Any) -> None:
-        self.service = BlobServiceClient.from_connection_string(connection_string)
+        self.blobs = BlobServiceClient.from_connection_string(connection_string)
         self.settings = Settings(
             storage=connection_string, container=f"service-{uuid.uuid4().hex[:8]}", **settings
         )
         self.store = BlobStore.from_settings(self.settings)
         self.videos = f"videos-{uuid.uuid4().hex[:8]}"
-        self.service.create_container(self.videos)
+        self.blobs.create_container(self.videos)
 
     def upload(self, data: bytes, name: str = "match.mp4") -> str:
-        blob = self.service.get_blob_client(self.videos, name)
+        blob = self.blobs.get_blob_client(self.videos, name)
         blob.upload_blob(data, overwrite=True)
         return str(blob.url)
 
     def sas(self, url: str, *, read: bool = True, lasts_s: int = 3600) -> str:
         name = url.rsplit("/", 1)[1]
         query = generate_blob_sas(
-            account_name=str(self.service.account_name),
+            account_name=str(self.blobs.account_name),
             container_name=self.videos,
             blob_name=name,
-            account_key=self.service.credential.account_key,
+            account_key=self.blobs.credential.account_key,
             permission=BlobSasPermissions(read=read, write=not read),
             expiry=datetime.now(UTC) + timedelta(seconds=lasts_s),
         )

@@ -8,34 +8,34 @@ from infra.local.azurite import Azurite
 from shared.jobs import cancel, events_so_far
 from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import Records
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 
 
 @pytest.fixture(scope="module")
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string)
 
 
 def test_events_are_there_before_the_job_ends_and_become_those_of_the_result(
-    bench: Bench, match: bytes
+    service: InProcessService, match: bytes
 ) -> None:
-    url = bench.upload(match)
-    stored = bench.request(url, segment_s=13, cut={"thresholds": {"highlight": 0.1}})
+    url = service.upload(match)
+    stored = service.request(url, segment_s=13, cut={"thresholds": {"highlight": 0.1}})
     run = stored.run
-    nothing = events_so_far(bench.store, stored)
+    nothing = events_so_far(service.store, stored)
     assert (0, True, ()) == (nothing.revision, nothing.provisional, nothing.events)
-    plan = run_plan(bench.settings, Records(bench.store, run))
+    plan = run_plan(service.settings, Records(service.store, run))
     seen = []
 
     def score(unit: int) -> None:
-        run_score(bench.settings, Records(bench.store, run), unit)
-        seen.append(events_so_far(bench.store, stored, after=unit))
+        run_score(service.settings, Records(service.store, run), unit)
+        seen.append(events_so_far(service.store, stored, after=unit))
 
     for index in range(len(plan.units)):
         score(index)
-    (sound,) = run_look(bench.settings, Records(bench.store, run), ()).units
+    (sound,) = run_look(service.settings, Records(service.store, run), ()).units
     score(sound.index)
     assert [1, 2, 3, 4] == [page.revision for page in seen]
     assert all(page.provisional and page.changed for page in seen)
@@ -43,33 +43,33 @@ def test_events_are_there_before_the_job_ends_and_become_those_of_the_result(
     for page in seen:
         sure = [event.confidence for event in page.events]
         assert sorted(sure, reverse=True) == sure
-    unchanged = events_so_far(bench.store, stored, after=4)
+    unchanged = events_so_far(service.store, stored, after=4)
     assert (False, ()) == (unchanged.changed, unchanged.events)
-    run_cut(bench.settings, Records(bench.store, run), {})
-    final = events_so_far(bench.store, stored, after=4)
+    run_cut(service.settings, Records(service.store, run), {})
+    final = events_so_far(service.store, stored, after=4)
     assert (False, 5, True) == (final.provisional, final.revision, final.changed)
-    assert set(final.events) == set(bench.result(run).events) == set(seen[-1].events)
-    assert not events_so_far(bench.store, stored, after=5).changed
+    assert set(final.events) == set(service.result(run).events) == set(seen[-1].events)
+    assert not events_so_far(service.store, stored, after=5).changed
 
 
 def test_a_cascade_tells_what_its_sweep_heard_before_anything_is_looked_at(
-    bench: Bench, match: bytes
+    service: InProcessService, match: bytes
 ) -> None:
-    url = bench.upload(match, "cascade.mp4")
-    stored = bench.request(url, models=None, exhaustive=None)
-    run_plan(bench.settings, Records(bench.store, stored.run))
-    run_score(bench.settings, Records(bench.store, stored.run), 0)
-    swept = events_so_far(bench.store, stored)
+    url = service.upload(match, "cascade.mp4")
+    stored = service.request(url, models=None, exhaustive=None)
+    run_plan(service.settings, Records(service.store, stored.run))
+    run_score(service.settings, Records(service.store, stored.run), 0)
+    swept = events_so_far(service.store, stored)
     assert (1, True) == (swept.revision, swept.provisional)
-    look = run_look(bench.settings, Records(bench.store, stored.run), ())
-    assert swept == events_so_far(bench.store, stored)
+    look = run_look(service.settings, Records(service.store, stored.run), ())
+    assert swept == events_so_far(service.store, stored)
     assert len(look.units) > 0
-    run_score(bench.settings, Records(bench.store, stored.run), 1)
-    assert 2 == events_so_far(bench.store, stored).revision
+    run_score(service.settings, Records(service.store, stored.run), 1)
+    assert 2 == events_so_far(service.store, stored).revision
 
 
-def test_a_cancelled_job_has_no_events(bench: Bench, match: bytes) -> None:
-    stored = bench.request(bench.upload(match, "cancelled.mp4"))
-    cancel(bench.store, stored)
-    page = events_so_far(bench.store, stored)
+def test_a_cancelled_job_has_no_events(service: InProcessService, match: bytes) -> None:
+    stored = service.request(service.upload(match, "cancelled.mp4"))
+    cancel(service.store, stored)
+    page = events_so_far(service.store, stored)
     assert (False, ()) == (page.provisional, page.events)

@@ -14,7 +14,7 @@ from shared.settings import Settings
 from shared.storage import ledger, paths
 from tests.shared.jobs.test_batches import accept as accept_batch
 from tests.support.clips import make_clip
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 CLIP = make_clip(5)
@@ -22,83 +22,83 @@ ANNA, BERT = "a" * 64, "b" * 64
 
 
 @pytest.fixture
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string, max_open_jobs=4, max_open_jobs_per_key=2)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string, max_open_jobs=4, max_open_jobs_per_key=2)
 
 
-def post(bench: Bench, url: str, name: str, caller: str | None) -> Any:
+def post(service: InProcessService, url: str, name: str, caller: str | None) -> Any:
     body = f'{{"video": "{url}", "name": "{name}"}}'.encode()
-    return accept(bench.settings, bench.store, body, None, caller)
+    return accept(service.settings, service.store, body, None, caller)
 
 
-def test_a_caller_has_so_many_open_jobs_and_all_together_so_many(bench: Bench) -> None:
-    url = bench.upload(CLIP)
-    first = post(bench, url, "1", ANNA)
-    post(bench, url, "2", ANNA)
+def test_a_caller_has_so_many_open_jobs_and_all_together_so_many(service: InProcessService) -> None:
+    url = service.upload(CLIP)
+    first = post(service, url, "1", ANNA)
+    post(service, url, "2", ANNA)
     with pytest.raises(TooManyJobs, match="2 have not ended, of at most 2; this request is for 1 more"):
-        post(bench, url, "3", ANNA)
-    assert first == post(bench, url, "1", ANNA)  # the same job again is nothing new
-    assert first == post(bench, url, "1", BERT)
-    post(bench, url, "3", BERT)
-    post(bench, url, "4", None)
+        post(service, url, "3", ANNA)
+    assert first == post(service, url, "1", ANNA)  # the same job again is nothing new
+    assert first == post(service, url, "1", BERT)
+    post(service, url, "3", BERT)
+    post(service, url, "4", None)
     with pytest.raises(QueueFull, match="4 have not ended, of at most 4"):
-        post(bench, url, "5", BERT)
-    cancel(bench.store, first)
-    assert 3 == ledger.load(bench.store).jobs
-    assert "5" == post(bench, url, "5", BERT).request.name
+        post(service, url, "5", BERT)
+    cancel(service.store, first)
+    assert 3 == ledger.load(service.store).jobs
+    assert "5" == post(service, url, "5", BERT).request.name
 
 
-def test_a_job_that_is_opened_again_needs_room_too(bench: Bench) -> None:
-    url = bench.upload(CLIP)
-    first = post(bench, url, "1", ANNA)
-    cancel(bench.store, first)
+def test_a_job_that_is_opened_again_needs_room_too(service: InProcessService) -> None:
+    url = service.upload(CLIP)
+    first = post(service, url, "1", ANNA)
+    cancel(service.store, first)
     for name in ("2", "3"):
-        post(bench, url, name, ANNA)
+        post(service, url, name, ANNA)
     with pytest.raises(TooManyJobs):
-        post(bench, url, "1", ANNA)
+        post(service, url, "1", ANNA)
     with pytest.raises(TooManyJobs):
-        retry(bench.settings, bench.store, first, b"", ANNA)
-    again = retry(bench.settings, bench.store, first, b"", BERT)
+        retry(service.settings, service.store, first, b"", ANNA)
+    again = retry(service.settings, service.store, first, b"", BERT)
     assert (2, BERT) == (again.attempt, again.caller)
 
 
-def test_a_batch_that_does_not_fit_is_refused_whole(bench: Bench) -> None:
-    url = bench.upload(CLIP)
-    post(bench, url, "1", None)
+def test_a_batch_that_does_not_fit_is_refused_whole(service: InProcessService) -> None:
+    url = service.upload(CLIP)
+    post(service, url, "1", None)
     with pytest.raises(TooManyJobs, match="1 have not ended, of at most 2; this request is for 2 more"):
-        accept_batch(bench, [url, url])
-    assert [] == [*bench.store.list(f"{paths.BATCHES}/"), *bench.store.list(f"{paths.OPEN}/batches/")]
+        accept_batch(service, [url, url])
+    assert [] == [*service.store.list(f"{paths.BATCHES}/"), *service.store.list(f"{paths.OPEN}/batches/")]
 
 
 def test_a_batch_counts_from_its_acceptance_once(azurite: Azurite) -> None:
-    bench = Bench(azurite.connection_string, max_open_jobs=70)
-    urls = [bench.upload(CLIP, f"{n}.mp4") for n in range(60)]
-    batch = accept_batch(bench, urls, key="night-1")
-    counted = [ledger.load(bench.store).jobs]
+    service = InProcessService(azurite.connection_string, max_open_jobs=70)
+    urls = [service.upload(CLIP, f"{n}.mp4") for n in range(60)]
+    batch = accept_batch(service, urls, key="night-1")
+    counted = [ledger.load(service.store).jobs]
     with pytest.raises(QueueFull):
-        accept_batch(bench, urls[:11])
-    assert batch == accept_batch(bench, urls, key="night-1")
+        accept_batch(service, urls[:11])
+    assert batch == accept_batch(service, urls, key="night-1")
     for first in (0, 25, 50):
-        batches.expand(bench.settings, bench.store, batch.id, first)
-        counted.append(ledger.load(bench.store).jobs)
-    assert batches.finish(bench.store, batch.id)
-    counted.append(ledger.load(bench.store).jobs)
+        batches.expand(service.settings, service.store, batch.id, first)
+        counted.append(ledger.load(service.store).jobs)
+    assert batches.finish(service.store, batch.id)
+    counted.append(ledger.load(service.store).jobs)
     assert [60] * 5 == counted
-    check_room(bench.settings, bench.store, None, 10)
+    check_room(service.settings, service.store, None, 10)
 
 
 def test_without_limits_nothing_is_counted(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
-    bench = Bench(azurite.connection_string, max_open_jobs=0, max_open_jobs_per_key=0)
+    service = InProcessService(azurite.connection_string, max_open_jobs=0, max_open_jobs_per_key=0)
     monkeypatch.setattr(ledger, "load", None)
-    check_room(bench.settings, bench.store, None, 10**6)
+    check_room(service.settings, service.store, None, 10**6)
 
 
-def test_a_job_of_a_batch_that_somebody_waits_for_counts_once(bench: Bench) -> None:
-    url = bench.upload(CLIP)
-    bench.request(url, priority="batch")
-    bench.request(url)
-    assert 2 == len(list(bench.store.list(f"{paths.OPEN}/")))
-    assert 1 == ledger.load(bench.store).jobs
+def test_a_job_of_a_batch_that_somebody_waits_for_counts_once(service: InProcessService) -> None:
+    url = service.upload(CLIP)
+    service.request(url, priority="batch")
+    service.request(url)
+    assert 2 == len(list(service.store.list(f"{paths.OPEN}/")))
+    assert 1 == ledger.load(service.store).jobs
 
 
 def test_callers_are_told_apart_by_key_and_by_principal_where_that_is_believed() -> None:
@@ -115,12 +115,12 @@ def test_callers_are_told_apart_by_key_and_by_principal_where_that_is_believed()
     assert 64 == len(caller_id(plain, anna, {}) or "")
 
 
-def test_the_key_itself_is_kept_nowhere(bench: Bench) -> None:
-    url, key = bench.upload(CLIP), "anna-key-0123456789"
-    caller = caller_id(bench.settings, {"x-functions-key": key}, {})
-    stored = post(bench, url, "1", caller)
-    accept_batch(bench, [url])
+def test_the_key_itself_is_kept_nowhere(service: InProcessService) -> None:
+    url, key = service.upload(CLIP), "anna-key-0123456789"
+    caller = caller_id(service.settings, {"x-functions-key": key}, {})
+    stored = post(service, url, "1", caller)
+    accept_batch(service, [url])
     assert caller == stored.caller
-    for path in bench.store.list(""):
+    for path in service.store.list(""):
         assert key not in path
-        assert key.encode() not in bench.store.get(path)
+        assert key.encode() not in service.store.get(path)

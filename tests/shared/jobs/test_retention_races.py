@@ -39,15 +39,15 @@ class Service(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bench = Past(self.azurite, self.patch)
-        self.url = self.bench.sas(self.bench.upload(CLIP))
+        self.service = Past(self.azurite, self.patch)
+        self.url = self.service.sas(self.service.upload(CLIP))
         self.open: dict[str, StoredRequest] = {}
         self.known: dict[str, StoredRequest] = {}
         self.scored: set[str] = set()
         # What it finds: scores that are old, and may be used again.
         self.begin("a")
         self.work("a")
-        self.bench.wait(2.5)
+        self.service.wait(2.5)
 
     @rule(name=NAMES)
     def begin(self, name: str) -> None:
@@ -57,14 +57,14 @@ class Service(RuleBasedStateMachine):
             self.work(name)
 
     def post(self, name: str) -> None:
-        stored = self.bench.request(self.url, name=name, **ONE)
+        stored = self.service.request(self.url, name=name, **ONE)
         self.known[name] = stored
-        if Records(self.bench.store, stored.run).find_end() is None:
+        if Records(self.service.store, stored.run).find_end() is None:
             if name not in self.open or self.open[name].run != stored.run:
                 self.open[name] = stored
                 self.scored.discard(stored.run)  # one of the same id, that is gone
         else:
-            assert self.bench.file(stored.run, "cut.edl")
+            assert self.service.file(stored.run, "cut.edl")
 
     @precondition(lambda self: self.known)
     @rule(name=NAMES)
@@ -73,12 +73,12 @@ class Service(RuleBasedStateMachine):
         if stored is None or name in self.open:
             return
         try:
-            latest = find_request(self.bench.store, stored.job)
-            end = Records(self.bench.store, latest.run).find_end()
+            latest = find_request(self.service.store, stored.job)
+            end = Records(self.service.store, latest.run).find_end()
             if end and end.state is State.CANCELLED:
                 body = json.dumps({"video": self.url}).encode()
                 self.known[name] = self.open[name] = jobs.retry(
-                    self.bench.settings, self.bench.store, latest, body
+                    self.service.settings, self.service.store, latest, body
                 )
         except JobNotFound:
             pass
@@ -89,7 +89,7 @@ class Service(RuleBasedStateMachine):
         """One step of a job: score, cut."""
         name = name if name in self.open else min(self.open)
         run = self.open[name].run
-        settings, store = self.bench.settings, self.bench.store
+        settings, store = self.service.settings, self.service.store
         if run not in self.scored:
             run_plan(settings, Records(store, run))
             run_score(settings, Records(store, run), 0)
@@ -102,16 +102,16 @@ class Service(RuleBasedStateMachine):
     @precondition(lambda self: self.open)
     @rule()
     def cancel(self) -> None:
-        cancel(self.bench.store, self.open.pop(max(self.open)))
+        cancel(self.service.store, self.open.pop(max(self.open)))
 
     @rule(days=st.sampled_from([2.5, 1.0, 6.0]))
     def wait(self, days: float) -> None:
-        self.bench.wait(days)
+        self.service.wait(days)
 
     @precondition(lambda self: self.known)
     @rule()
     def sweep(self) -> None:
-        self.bench.sweep()
+        self.service.sweep()
 
     @precondition(lambda self: self.known)
     @rule(
@@ -128,10 +128,10 @@ class Service(RuleBasedStateMachine):
             acts = {"post": self.post, "retry": self.retry, "work": self._work, "begin": self.begin}
             acts[happens](name)
 
-        clock = self.bench.clock
+        clock = self.service.clock
         clock.writes, clock.between = 0, happen
         try:
-            self.bench.sweep()
+            self.service.sweep()
         except StorageUnavailable:
             assert happens == "death"
         finally:
@@ -143,7 +143,7 @@ class Service(RuleBasedStateMachine):
 
     @invariant()
     def what_open_jobs_need_is_there(self) -> None:
-        store = self.bench.store
+        store = self.service.store
         opened = {path.rpartition("_")[2] for path in store.list("open/")}
         for stored in self.open.values():
             run = stored.run
@@ -161,9 +161,9 @@ class Service(RuleBasedStateMachine):
         for name in list(self.open):
             while name in self.open:
                 self.work(name)
-        self.bench.wait(10)
-        self.bench.sweep()
-        assert [] == self.bench.paths("jobs", "index", "open", "secrets", "scores")
+        self.service.wait(10)
+        self.service.sweep()
+        assert [] == self.service.paths("jobs", "index", "open", "secrets", "scores")
 
 
 def test_no_sweep_removes_what_an_open_job_needs(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from shared.steps import Step
 from shared.steps.begun import MOST_BEGUN
 from shared.storage import BlobStore, paths
 from tests.support.clips import make_clip
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 STEP = Step("m-1", paths.unit_step(7), paths.summary_path("m-1", 7))
@@ -112,7 +112,7 @@ def test_a_mark_that_cannot_be_removed_takes_nothing_from_work_that_is_done(
 
 
 def test_marks_are_no_progress(azurite: Azurite) -> None:
-    bench = Bench(azurite.connection_string)
-    job = bench.accept(bench.upload(make_clip(5)))
-    die(bench.store, Step(job, paths.unit_step(0)))
-    assert 0 == see(bench.store, job).units
+    service = InProcessService(azurite.connection_string)
+    job = service.accept(service.upload(make_clip(5)))
+    die(service.store, Step(job, paths.unit_step(0)))
+    assert 0 == see(service.store, job).units

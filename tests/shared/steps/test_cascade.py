@@ -15,7 +15,7 @@ from shared.models import Track
 from shared.settings import ROOT
 from shared.steps import load_tracks, run_cut, run_look, run_plan, run_score
 from shared.storage import Records, paths
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 from tests.support.pictures import clip_model, head_model
 
 pytestmark = pytest.mark.azurite
@@ -30,31 +30,31 @@ class Done:
     tracks: dict[str, Track]
 
 
-def done(bench: Bench, job: str) -> Done:
-    plan, look = Records(bench.store, job).plan, Records(bench.store, job).look
+def done(service: InProcessService, job: str) -> Done:
+    plan, look = Records(service.store, job).plan, Records(service.store, job).look
     units = [unit.index for unit in (*plan.units, *look.units)]
-    tracks = load_tracks(bench.store, [Records(bench.store, job).summary(unit) for unit in units])
-    return Done(job, plan, look, bench.result(job), tracks)
+    tracks = load_tracks(service.store, [Records(service.store, job).summary(unit) for unit in units])
+    return Done(job, plan, look, service.result(job), tracks)
 
 
 @pytest.fixture(scope="module")
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string)
 
 
 @pytest.fixture(scope="module")
-def url(bench: Bench, match: bytes) -> str:
-    return bench.upload(match, "cascade.mp4")
+def url(service: InProcessService, match: bytes) -> str:
+    return service.upload(match, "cascade.mp4")
 
 
 @pytest.fixture(scope="module")
-def cascade(bench: Bench, url: str) -> Done:
-    return done(bench, bench.run(url, models=None, exhaustive=False)[0])
+def cascade(service: InProcessService, url: str) -> Done:
+    return done(service, service.run(url, models=None, exhaustive=False)[0])
 
 
 @pytest.fixture(scope="module")
-def exhaustive(bench: Bench, url: str) -> Done:
-    return done(bench, bench.run(url, models=None, exhaustive=True, segment_s=13)[0])
+def exhaustive(service: InProcessService, url: str) -> Done:
+    return done(service, service.run(url, models=None, exhaustive=True, segment_s=13)[0])
 
 
 def test_a_sweep_gives_the_same_scores_as_scoring_every_segment(cascade: Done, exhaustive: Done) -> None:
@@ -94,17 +94,19 @@ def test_a_cascade_spots_what_an_exhaustive_job_spots(cascade: Done, exhaustive:
     assert told(cascade.result) == told(exhaustive.result)
 
 
-def test_a_sweep_that_was_given_up_costs_the_cascade_and_not_the_job(bench: Bench, url: str) -> None:
-    job = bench.accept(url, name="no sweep", exhaustive=False, models=["crowd-excitement", "pitch-share"])
-    plan = run_plan(bench.settings, Records(bench.store, job))
-    look = run_look(bench.settings, Records(bench.store, job), [0])
+def test_a_sweep_that_was_given_up_costs_the_cascade_and_not_the_job(
+    service: InProcessService, url: str
+) -> None:
+    job = service.accept(url, name="no sweep", exhaustive=False, models=["crowd-excitement", "pitch-share"])
+    plan = run_plan(service.settings, Records(service.store, job))
+    look = run_look(service.settings, Records(service.store, job), [0])
     assert (plan.cascade, look.cascade) == (True, False)
     assert [unit.index for unit in look.units] == [1, 2]
     assert [unit.kind for unit in look.units] == ["audio", "video"]
     for unit in look.units:
-        run_score(bench.settings, Records(bench.store, job), unit.index)
-    end = run_cut(bench.settings, Records(bench.store, job), {0: "segment_failed"})
-    result = bench.result(job)
+        run_score(service.settings, Records(service.store, job), unit.index)
+    end = run_cut(service.settings, Records(service.store, job), {0: "segment_failed"})
+    result = service.result(job)
     assert (end.state, result.gaps, result.cascade) == (State.COMPLETED, (), None)
     assert result.video.duration_frames == 1000
 
@@ -116,14 +118,14 @@ def test_a_new_head_on_a_kept_embedding_decodes_nothing(
     clip_model(tmp_path, embedding={"name": "positive", "size": 50})
     head_model(tmp_path)
     head_model(tmp_path, name="new-head")
-    bench = Bench(azurite.connection_string, models_dir=tmp_path)
-    url = bench.upload(match, "heads.mp4")
-    first, _ = bench.run(url, models=["tiny-head"])
-    second, _ = bench.run(url, models=["new-head"])
-    assert [model.name for model in bench.result(second).models] == ["new-head", "tiny-clip"]
-    summary = Records(bench.store, second).summary(0)
+    service = InProcessService(azurite.connection_string, models_dir=tmp_path)
+    url = service.upload(match, "heads.mp4")
+    first, _ = service.run(url, models=["tiny-head"])
+    second, _ = service.run(url, models=["new-head"])
+    assert [model.name for model in service.result(second).models] == ["new-head", "tiny-clip"]
+    summary = Records(service.store, second).summary(0)
     assert (summary.spent.bytes_read, summary.cached) == (0, False)
-    kept, scored = bench.tracks(first)["tiny-head"], bench.tracks(second)["new-head"]
+    kept, scored = service.tracks(first)["tiny-head"], service.tracks(second)["new-head"]
     assert np.isfinite(scored.scores).all()
     assert kept.scores.tobytes() == scored.scores.tobytes()  # the same weights by another name
 
@@ -136,9 +138,9 @@ def test_a_head_whose_source_is_refused_is_refused_with_it(
     head_model(tmp_path)
     graph = tmp_path / "tiny-clip" / "model.onnx"
     graph.write_bytes(graph.read_bytes() + b"\0")
-    bench = Bench(azurite.connection_string, models_dir=tmp_path)
-    job, end = bench.run(bench.upload(match, "broken.mp4"), models=["tiny-head"])
+    service = InProcessService(azurite.connection_string, models_dir=tmp_path)
+    job, end = service.run(service.upload(match, "broken.mp4"), models=["tiny-head"])
     assert end.state == State.COMPLETED_WITH_GAPS
-    (gap,) = bench.result(job).gaps
+    (gap,) = service.result(job).gaps
     assert (gap.models, gap.code) == (("tiny-clip", "tiny-head"), "model_refused")
-    assert bench.store.find(paths.summary_path(job, 0))
+    assert service.store.find(paths.summary_path(job, 0))

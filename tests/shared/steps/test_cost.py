@@ -13,7 +13,7 @@ from shared.settings import ROOT
 from shared.steps._cost import cost_of, read_tariff
 from shared.storage import traffic
 from tests.support.clips import make_clip
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 TARIFF = Tariff(
     name="test",
@@ -59,12 +59,12 @@ def test_the_tariff_that_is_shipped_can_be_read_and_a_broken_one_says_why(tmp_pa
 
 @pytest.mark.azurite
 def test_a_result_says_what_it_cost_and_what_it_depends_on(azurite: Azurite) -> None:
-    bench = Bench(azurite.connection_string)
-    url = bench.upload(make_clip(100))
+    service = InProcessService(azurite.connection_string)
+    url = service.upload(make_clip(100))
     before = traffic()
-    job, _ = bench.run(url, segment_s=2)
+    job, _ = service.run(url, segment_s=2)
     asked = traffic().transactions - before.transactions
-    result = bench.result(job)
+    result = service.result(job)
     assert 0 < result.cost.transactions <= asked
     assert set(result.timing.stages) == {"plan", "score", "cut"}
     for stage in result.timing.stages.values():
@@ -74,15 +74,15 @@ def test_a_result_says_what_it_cost_and_what_it_depends_on(azurite: Azurite) -> 
     assert result.cost.price is not None
     assert result.cost.price > 0
     assert ("0.1.0", 2) == (result.lineage.service, result.lineage.options.segment_s)
-    again, _ = bench.run(url, segment_s=2, name="again")
-    assert result.lineage == bench.result(again).lineage
-    assert bench.result(again).cost.cpu_s < result.cost.cpu_s
+    again, _ = service.run(url, segment_s=2, name="again")
+    assert result.lineage == service.result(again).lineage
+    assert service.result(again).cost.cpu_s < result.cost.cpu_s
 
 
 @pytest.mark.azurite
 def test_a_tariff_that_cannot_be_read_costs_the_price_and_not_the_result(
     azurite: Azurite, tmp_path: Path
 ) -> None:
-    bench = Bench(azurite.connection_string, tariff=tmp_path / "nowhere.json")
-    job, _ = bench.run(bench.upload(make_clip(25)))
-    assert bench.result(job).cost.price is None
+    service = InProcessService(azurite.connection_string, tariff=tmp_path / "nowhere.json")
+    job, _ = service.run(service.upload(make_clip(25)))
+    assert service.result(job).cost.price is None

@@ -19,14 +19,14 @@ from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import Records, find_sas
 from shared.video import probe
 from tests.support.clips import make_clip, reader
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 
 
 @pytest.fixture(scope="module")
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string)
 
 
 @pytest.fixture(scope="module")
@@ -37,31 +37,33 @@ def clip() -> bytes:
 
 @pytest.mark.parametrize("name", ["clip", "match"])
 def test_one_three_and_twenty_segments_give_the_same_tracks_and_the_same_edl(
-    bench: Bench, name: str, request: pytest.FixtureRequest
+    service: InProcessService, name: str, request: pytest.FixtureRequest
 ) -> None:
-    url = bench.upload(request.getfixturevalue(name), f"split-{name}.mp4")
+    url = service.upload(request.getfixturevalue(name), f"split-{name}.mp4")
     options = {"cut": {"thresholds": {"highlight": 0.1}}}
-    jobs = {segment_s: bench.run(url, segment_s=segment_s, **options)[0] for segment_s in (40, 13, 2)}
-    assert [len(run_plan(bench.settings, Records(bench.store, job)).units) for job in jobs.values()] == [
+    jobs = {segment_s: service.run(url, segment_s=segment_s, **options)[0] for segment_s in (40, 13, 2)}
+    assert [len(run_plan(service.settings, Records(service.store, job)).units) for job in jobs.values()] == [
         1,
         3,
         20,
     ]
-    whole = bench.tracks(jobs[40])
+    whole = service.tracks(jobs[40])
     assert set(whole) == {"crowd-excitement", "motion", "pitch-share", "shot-change"}
     for segment_s in (13, 2):
-        split = bench.tracks(jobs[segment_s])
+        split = service.tracks(jobs[segment_s])
         for model, track in whole.items():
             assert track.grid == split[model].grid
             assert np.array_equal(track.scores, split[model].scores)
-        assert bench.file(jobs[40], "cut.edl") == bench.file(jobs[segment_s], "cut.edl")
+        assert service.file(jobs[40], "cut.edl") == service.file(jobs[segment_s], "cut.edl")
     if name == "match":
-        assert len(bench.result(jobs[40]).edits) > 0
+        assert len(service.result(jobs[40]).edits) > 0
 
 
-def test_the_result_tells_what_decoded_and_not_what_the_container_says(bench: Bench, clip: bytes) -> None:
-    job, end = bench.run(bench.upload(clip, "facts.mp4"))
-    result = bench.result(job)
+def test_the_result_tells_what_decoded_and_not_what_the_container_says(
+    service: InProcessService, clip: bytes
+) -> None:
+    job, end = service.run(service.upload(clip, "facts.mp4"))
+    result = service.result(job)
     assert end.state == result.state == State.COMPLETED
     assert set(end.files) == {"result.json", "cut.edl"}
     assert result.video.frames_decoded == result.video.duration_frames == 1200
@@ -75,117 +77,121 @@ def test_the_result_tells_what_decoded_and_not_what_the_container_says(bench: Be
     }
 
 
-def test_the_same_video_and_models_are_never_scored_twice(bench: Bench, clip: bytes) -> None:
-    url = bench.upload(clip, "cache.mp4")
-    first, _ = bench.run(url)
-    again, _ = bench.run(url, cut={"pre_roll_s": 1})
+def test_the_same_video_and_models_are_never_scored_twice(service: InProcessService, clip: bytes) -> None:
+    url = service.upload(clip, "cache.mp4")
+    first, _ = service.run(url)
+    again, _ = service.run(url, cut={"pre_roll_s": 1})
     assert first != again
-    assert bench.result(first).timing.units_scored == 2
-    assert bench.result(again).timing.units_scored == 0
-    assert bench.result(again).timing.units_cached == 2
+    assert service.result(first).timing.units_scored == 2
+    assert service.result(again).timing.units_scored == 0
+    assert service.result(again).timing.units_cached == 2
 
 
-def test_the_same_video_and_options_give_the_same_job(bench: Bench, clip: bytes) -> None:
-    url = bench.upload(clip, "same.mp4")
-    assert bench.accept(url) == bench.accept(bench.sas(url))
-    assert bench.accept(url) != bench.accept(url, name="another")
-    assert bench.accept(url, key="k-1") == bench.accept(url, key="k-1") != bench.accept(url)
+def test_the_same_video_and_options_give_the_same_job(service: InProcessService, clip: bytes) -> None:
+    url = service.upload(clip, "same.mp4")
+    assert service.accept(url) == service.accept(service.sas(url))
+    assert service.accept(url) != service.accept(url, name="another")
+    assert service.accept(url, key="k-1") == service.accept(url, key="k-1") != service.accept(url)
 
 
-def test_a_video_without_sound_or_events_gives_a_valid_edl(bench: Bench) -> None:
-    job, end = bench.run(bench.upload(make_clip(50), "silent.mp4"))
+def test_a_video_without_sound_or_events_gives_a_valid_edl(service: InProcessService) -> None:
+    job, end = service.run(service.upload(make_clip(50), "silent.mp4"))
     assert end.state == State.COMPLETED
-    assert bench.file(job, "cut.edl") == b"TITLE: silent.mp4\nFCM: NON-DROP FRAME\n"
-    assert not bench.result(job).video.audio
+    assert service.file(job, "cut.edl") == b"TITLE: silent.mp4\nFCM: NON-DROP FRAME\n"
+    assert not service.result(job).video.audio
 
 
-def test_a_unit_that_was_given_up_is_a_declared_gap(bench: Bench, clip: bytes) -> None:
-    job = bench.accept(bench.upload(clip, "gap.mp4"), segment_s=13)
-    plan = run_plan(bench.settings, Records(bench.store, job))
+def test_a_unit_that_was_given_up_is_a_declared_gap(service: InProcessService, clip: bytes) -> None:
+    job = service.accept(service.upload(clip, "gap.mp4"), segment_s=13)
+    plan = run_plan(service.settings, Records(service.store, job))
     for index in (0, 2):
-        run_score(bench.settings, Records(bench.store, job), index)
-    run_look(bench.settings, Records(bench.store, job), [1])
-    run_score(bench.settings, Records(bench.store, job), 3)  # the sound
-    end = run_cut(bench.settings, Records(bench.store, job), {1: "segment_failed"})
-    result = bench.result(job)
+        run_score(service.settings, Records(service.store, job), index)
+    run_look(service.settings, Records(service.store, job), [1])
+    run_score(service.settings, Records(service.store, job), 3)  # the sound
+    end = run_cut(service.settings, Records(service.store, job), {1: "segment_failed"})
+    result = service.result(job)
     assert end.state == result.state == State.COMPLETED_WITH_GAPS
     (gap,) = result.gaps
     assert (gap.start_frame, gap.end_frame) == (plan.units[1].start_frame, plan.units[1].end_frame)
     assert gap.models == plan.units[1].models
-    assert b"MATCHCUT GAP" in bench.file(job, "cut.edl")
+    assert b"MATCHCUT GAP" in service.file(job, "cut.edl")
 
 
-def test_nothing_scored_is_a_failure_and_not_an_empty_cut(bench: Bench, clip: bytes) -> None:
-    job = bench.accept(bench.upload(clip, "nothing.mp4"))
-    run_plan(bench.settings, Records(bench.store, job))
-    run_look(bench.settings, Records(bench.store, job), [0, 1])
+def test_nothing_scored_is_a_failure_and_not_an_empty_cut(service: InProcessService, clip: bytes) -> None:
+    job = service.accept(service.upload(clip, "nothing.mp4"))
+    run_plan(service.settings, Records(service.store, job))
+    run_look(service.settings, Records(service.store, job), [0, 1])
     with pytest.raises(SegmentFailed):
-        run_cut(bench.settings, Records(bench.store, job), {0: "segment_failed", 1: "segment_failed"})
+        run_cut(service.settings, Records(service.store, job), {0: "segment_failed", 1: "segment_failed"})
 
 
 def test_a_model_that_is_refused_leaves_a_gap_and_the_others_go_on(
     azurite: Azurite, clip: bytes, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    healthy = Bench(azurite.connection_string)
+    healthy = InProcessService(azurite.connection_string)
     folder = tmp_path_factory.mktemp("m") / "models"
     shutil.copytree(healthy.settings.models_dir, folder)
     graph = folder / "motion" / "model.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"x")
-    bench = Bench(azurite.connection_string, models_dir=folder)
-    job, end = bench.run(bench.upload(clip, "refused.mp4"))
+    service = InProcessService(azurite.connection_string, models_dir=folder)
+    job, end = service.run(service.upload(clip, "refused.mp4"))
     assert end.state == State.COMPLETED_WITH_GAPS
-    assert [(gap.models, gap.code) for gap in bench.result(job).gaps] == [(("motion",), "model_refused")]
+    assert [(gap.models, gap.code) for gap in service.result(job).gaps] == [(("motion",), "model_refused")]
 
 
-def test_cancelling_stops_the_units_and_forgets_the_secret(bench: Bench, clip: bytes) -> None:
-    stored = bench.request(bench.sas(bench.upload(clip, "cancel.mp4")))
-    run_plan(bench.settings, Records(bench.store, stored.run))
-    end, by_this_call = cancel(bench.store, stored)
+def test_cancelling_stops_the_units_and_forgets_the_secret(service: InProcessService, clip: bytes) -> None:
+    stored = service.request(service.sas(service.upload(clip, "cancel.mp4")))
+    run_plan(service.settings, Records(service.store, stored.run))
+    end, by_this_call = cancel(service.store, stored)
     assert (end.state, by_this_call) == (State.CANCELLED, True)
-    assert find_sas(bench.store, stored) == ""
+    assert find_sas(service.store, stored) == ""
     with pytest.raises(Cancelled):
-        run_score(bench.settings, Records(bench.store, stored.run), 0)
+        run_score(service.settings, Records(service.store, stored.run), 0)
 
 
-def test_a_cancelled_job_is_opened_again_with_records_of_its_own(bench: Bench, clip: bytes) -> None:
-    url = bench.upload(clip, "again.mp4")
-    first = bench.request(url)
-    run_plan(bench.settings, Records(bench.store, first.run))
-    cancel(bench.store, first)
-    second, third = bench.request(url), bench.request(url)
+def test_a_cancelled_job_is_opened_again_with_records_of_its_own(
+    service: InProcessService, clip: bytes
+) -> None:
+    url = service.upload(clip, "again.mp4")
+    first = service.request(url)
+    run_plan(service.settings, Records(service.store, first.run))
+    cancel(service.store, first)
+    second, third = service.request(url), service.request(url)
     assert (second.job, second.attempt, second.run) == (first.job, 2, f"{first.job}-2")
     assert second.run == third.run
     with pytest.raises(Cancelled):  # what is left of the first attempt stays cancelled
-        run_score(bench.settings, Records(bench.store, first.run), 0)
-    run, end = bench.run(url)
+        run_score(service.settings, Records(service.store, first.run), 0)
+    run, end = service.run(url)
     assert (run, end.job, end.state) == (second.run, first.job, State.COMPLETED)
-    assert bench.result(run).job == first.job
+    assert service.result(run).job == first.job
 
 
 def test_a_manifest_that_changed_is_scored_anew_and_never_mixed(
     azurite: Azurite, clip: bytes, tmp_path: Path
 ) -> None:
-    shutil.copytree(Bench(azurite.connection_string).settings.models_dir, tmp_path / "models")
-    bench = Bench(azurite.connection_string, models_dir=tmp_path / "models")
-    url = bench.upload(clip, "manifest.mp4")
-    job = bench.accept(url, name="planned before")
-    run_plan(bench.settings, Records(bench.store, job))
-    bench.run(url)
+    shutil.copytree(InProcessService(azurite.connection_string).settings.models_dir, tmp_path / "models")
+    service = InProcessService(azurite.connection_string, models_dir=tmp_path / "models")
+    url = service.upload(clip, "manifest.mp4")
+    job = service.accept(url, name="planned before")
+    run_plan(service.settings, Records(service.store, job))
+    service.run(url)
     path = tmp_path / "models" / "pitch-share" / "model.json"
     path.write_text(path.read_text().replace('"rate": "2/1"', '"rate": "5/1"'))
-    after, end = bench.run(url, name="planned after")
+    after, end = service.run(url, name="planned after")
     assert end.state == State.COMPLETED
-    assert bench.tracks(after)["pitch-share"].grid.rate == 5
-    summary = run_score(bench.settings, Records(bench.store, job), 0)
+    assert service.tracks(after)["pitch-share"].grid.rate == 5
+    summary = run_score(service.settings, Records(service.store, job), 0)
     assert summary.refused == {}  # its scores were there, under its own key
     path.write_text(path.read_text().replace('"rate": "5/1"', '"rate": "3/1"'))
-    job = bench.accept(url, name="planned at three")
-    run_plan(bench.settings, Records(bench.store, job))
+    job = service.accept(url, name="planned at three")
+    run_plan(service.settings, Records(service.store, job))
     path.write_text(path.read_text().replace('"rate": "3/1"', '"rate": "4/1"'))
-    assert "was planned as" in run_score(bench.settings, Records(bench.store, job), 0).refused["pitch-share"]
+    assert (
+        "was planned as" in run_score(service.settings, Records(service.store, job), 0).refused["pitch-share"]
+    )
 
 
-def test_sound_that_stops_decoding_is_a_declared_gap(bench: Bench) -> None:
+def test_sound_that_stops_decoding_is_a_declared_gap(service: InProcessService) -> None:
     data = bytearray(make_clip(750, container="matroska", sound_from_s=Fraction(0), sound_s=Fraction(30)))
     info = probe(reader(bytes(data)), "", len(data)).info
     with av.open(io.BytesIO(bytes(data)), "r") as container:
@@ -193,37 +199,39 @@ def test_sound_that_stops_decoding_is_a_declared_gap(bench: Bench) -> None:
             if packet.pos is not None and packet.pts is not None and packet.pts * packet.time_base > 10:
                 at = data.find(bytes(packet), packet.pos)
                 data[at : at + packet.size] = b"\xff" * packet.size
-    job, end = bench.run(bench.upload(bytes(data), "deaf.mkv"))
+    job, end = service.run(service.upload(bytes(data), "deaf.mkv"))
     assert end.state == State.COMPLETED_WITH_GAPS
-    (gap,) = bench.result(job).gaps
+    (gap,) = service.result(job).gaps
     assert (gap.kind, gap.code, gap.end_frame) == ("audio", "damaged", 750)
     assert 200 < gap.start_frame < 300
 
 
-def test_a_video_replaced_while_the_job_runs_is_noticed(bench: Bench, clip: bytes) -> None:
-    url = bench.upload(clip, "changed.mp4")
-    job = bench.accept(url)
-    run_plan(bench.settings, Records(bench.store, job))
-    bench.upload(clip + b"more", "changed.mp4")
+def test_a_video_replaced_while_the_job_runs_is_noticed(service: InProcessService, clip: bytes) -> None:
+    url = service.upload(clip, "changed.mp4")
+    job = service.accept(url)
+    run_plan(service.settings, Records(service.store, job))
+    service.upload(clip + b"more", "changed.mp4")
     with pytest.raises(VideoChanged):
-        run_score(bench.settings, Records(bench.store, job), 0)
+        run_score(service.settings, Records(service.store, job), 0)
 
 
-def test_text_posing_as_a_video_is_refused_with_its_code(bench: Bench) -> None:
-    job = bench.accept(bench.upload(b"#EXTM3U\n#EXTINF:1,\nhttps://example.org/x.ts\n", "list.mp4"))
+def test_text_posing_as_a_video_is_refused_with_its_code(service: InProcessService) -> None:
+    job = service.accept(service.upload(b"#EXTM3U\n#EXTINF:1,\nhttps://example.org/x.ts\n", "list.mp4"))
     with pytest.raises(NotAVideo):
-        run_plan(bench.settings, Records(bench.store, job))
+        run_plan(service.settings, Records(service.store, job))
 
 
 def test_a_video_above_the_limit_is_refused(azurite: Azurite, clip: bytes) -> None:
-    bench = Bench(azurite.connection_string, max_video_s=30)
-    job = bench.accept(bench.upload(clip, "long.mp4"))
+    service = InProcessService(azurite.connection_string, max_video_s=30)
+    job = service.accept(service.upload(clip, "long.mp4"))
     with pytest.raises(VideoTooLong, match="40 s"):
-        run_plan(bench.settings, Records(bench.store, job))
+        run_plan(service.settings, Records(service.store, job))
 
 
-def test_a_source_is_read_with_its_sas_and_only_with_what_the_sas_grants(bench: Bench, clip: bytes) -> None:
-    url = bench.upload(clip, "sas.mp4")
-    assert bench.accept(bench.sas(url))
+def test_a_source_is_read_with_its_sas_and_only_with_what_the_sas_grants(
+    service: InProcessService, clip: bytes
+) -> None:
+    url = service.upload(clip, "sas.mp4")
+    assert service.accept(service.sas(url))
     with pytest.raises(BlobAccessDenied):
-        bench.accept(bench.sas(url, read=False))
+        service.accept(service.sas(url, read=False))

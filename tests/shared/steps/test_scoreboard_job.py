@@ -18,7 +18,7 @@ from shared.contracts import Result, State
 from shared.settings import ROOT
 from shared.storage import Records
 from tests.support import boards
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 
@@ -56,31 +56,31 @@ def drawn_match() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string)
 
 
 @pytest.fixture(scope="module")
-def url(bench: Bench) -> str:
-    return bench.upload(drawn_match(), "board.mp4")
+def url(service: InProcessService) -> str:
+    return service.upload(drawn_match(), "board.mp4")
 
 
 @pytest.fixture(scope="module")
-def swept(bench: Bench, url: str) -> str:
-    return bench.run(url, exhaustive=False, **OPTIONS)[0]
+def swept(service: InProcessService, url: str) -> str:
+    return service.run(url, exhaustive=False, **OPTIONS)[0]
 
 
 @pytest.fixture(scope="module")
-def segmented(bench: Bench, url: str) -> str:
-    return bench.run(url, exhaustive=True, segment_s=13, **OPTIONS)[0]
+def segmented(service: InProcessService, url: str) -> str:
+    return service.run(url, exhaustive=True, segment_s=13, **OPTIONS)[0]
 
 
 def goals(result: Result) -> list[int]:
     return [event.anchor_frame for event in result.events if event.label == "goal"]
 
 
-def test_score_and_clock_are_told_as_text(bench: Bench, swept: str) -> None:
-    board = bench.result(swept).board
+def test_score_and_clock_are_told_as_text(service: InProcessService, swept: str) -> None:
+    board = service.result(swept).board
     assert board is not None
     before, after = board.score
     assert ("0-0", 0, "1-0", SECONDS * RATE) == (
@@ -94,8 +94,8 @@ def test_score_and_clock_are_told_as_text(bench: Bench, swept: str) -> None:
         assert 0 <= behind_s < 2  # as old as its key frame
 
 
-def test_a_change_of_score_makes_the_roar_before_it_a_goal(bench: Bench, swept: str) -> None:
-    (goal,) = [event for event in bench.result(swept).events if event.label == "goal"]
+def test_a_change_of_score_makes_the_roar_before_it_a_goal(service: InProcessService, swept: str) -> None:
+    (goal,) = [event for event in service.result(swept).events if event.label == "goal"]
     assert ROAR_S - 2 <= goal.anchor_s <= ROAR_S + 8
     assert {"score-rise": "scoreboard", "crowd-background": "crowd-excitement"} == {
         said.signal: said.model for said in goal.evidence
@@ -104,23 +104,25 @@ def test_a_change_of_score_makes_the_roar_before_it_a_goal(bench: Bench, swept: 
     assert goal.confidence > 0.9
     assert any(
         edit.source_in_frame <= goal.anchor_frame < edit.source_out_frame
-        for edit in bench.result(swept).edits
+        for edit in service.result(swept).edits
     )
 
 
-def test_a_sweep_and_segments_read_the_same_board(bench: Bench, swept: str, segmented: str) -> None:
+def test_a_sweep_and_segments_read_the_same_board(
+    service: InProcessService, swept: str, segmented: str
+) -> None:
     assert (True, False) == (
-        Records(bench.store, swept).plan.cascade,
-        Records(bench.store, segmented).plan.cascade,
+        Records(service.store, swept).plan.cascade,
+        Records(service.store, segmented).plan.cascade,
     )
-    one, other = bench.tracks(swept)["scoreboard"], bench.tracks(segmented)["scoreboard"]
+    one, other = service.tracks(swept)["scoreboard"], service.tracks(segmented)["scoreboard"]
     assert one.scores.tobytes() == other.scores.tobytes()
-    assert bench.result(swept).board == bench.result(segmented).board
-    assert goals(bench.result(swept)) == goals(bench.result(segmented))
+    assert service.result(swept).board == service.result(segmented).board
+    assert goals(service.result(swept)) == goals(service.result(segmented))
 
 
-def test_it_runs_only_where_a_request_names_it(bench: Bench, url: str) -> None:
-    result = bench.result(bench.run(url, exhaustive=False, models=["crowd-excitement"])[0])
+def test_it_runs_only_where_a_request_names_it(service: InProcessService, url: str) -> None:
+    result = service.result(service.run(url, exhaustive=False, models=["crowd-excitement"])[0])
     assert ["crowd-excitement"] == [model.name for model in result.models]
     assert None is result.board
     assert [] == goals(result)
@@ -133,10 +135,10 @@ def test_without_rapidocr_it_is_a_declared_gap_and_the_rest_goes_on(
     monkeypatch.setitem(sys.modules, "rapidocr", None)  # what Python does for a package that is not there
     # Of a folder from which this process has loaded nothing.
     models = Path(shutil.copytree(ROOT / "models", tmp_path / "models"))
-    bench = Bench(azurite.connection_string, models_dir=models)
-    url = bench.upload(drawn_match(), "unread.mp4")
-    job, end = bench.run(url, exhaustive=False, **OPTIONS)
-    result = bench.result(job)
+    service = InProcessService(azurite.connection_string, models_dir=models)
+    url = service.upload(drawn_match(), "unread.mp4")
+    job, end = service.run(url, exhaustive=False, **OPTIONS)
+    result = service.result(job)
     assert State.COMPLETED_WITH_GAPS == end.state == result.state
     assert [(0, SECONDS * RATE, ("scoreboard",), "model_refused")] == [
         (gap.start_frame, gap.end_frame, gap.models, gap.code) for gap in result.gaps

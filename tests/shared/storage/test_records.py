@@ -17,7 +17,7 @@ from shared.settings import Settings
 from shared.steps import close_run, run_plan
 from shared.storage import BlobStore, Records, find_request, paths, records
 from tests.support.clips import make_clip
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 REQUEST = StoredRequest(
     job="m-1",
@@ -90,7 +90,7 @@ def test_what_cannot_be_read_is_told_by_its_path_and_without_its_content(
 
 @pytest.mark.azurite
 def test_a_whole_job_goes_on_where_another_version_wrote_each_of_its_records(azurite: Azurite) -> None:
-    bench = Bench(azurite.connection_string)
+    service = InProcessService(azurite.connection_string)
 
     class Later(BlobStore):
         def put(self, path: str, data: bytes, *args: Any, **more: Any) -> None:
@@ -100,34 +100,34 @@ def test_a_whole_job_goes_on_where_another_version_wrote_each_of_its_records(azu
         def put_new(self, path: str, data: bytes) -> bool:
             return super().put_new(path, json.dumps(later(json.loads(data))).encode())
 
-    bench.store.__class__ = Later
-    url = bench.upload(make_clip(100))
-    job, end = bench.run(url, segment_s=2)
+    service.store.__class__ = Later
+    url = service.upload(make_clip(100))
+    job, end = service.run(url, segment_s=2)
     assert State.COMPLETED == end.state
-    assert not events_so_far(bench.store, find_request(bench.store, job)).provisional
-    again, _ = bench.run(url, segment_s=2, name="again")
-    assert json.loads(bench.file(again, "result.json"))["timing"]["units_scored"] == 0
+    assert not events_so_far(service.store, find_request(service.store, job)).provisional
+    again, _ = service.run(url, segment_s=2, name="again")
+    assert json.loads(service.file(again, "result.json"))["timing"]["units_scored"] == 0
 
 
 @pytest.mark.azurite
 def test_facts_that_cannot_be_read_are_found_anew(azurite: Azurite) -> None:
-    bench = Bench(azurite.connection_string)
-    url = bench.upload(make_clip(50))
-    bench.run(url)
-    for path in [path for path in bench.store.list("scores/") if path.endswith(".json")]:
-        bench.store.put(path, bench.store.get(path)[:-9])
-    _, end = bench.run(url, name="again")
+    service = InProcessService(azurite.connection_string)
+    url = service.upload(make_clip(50))
+    service.run(url)
+    for path in [path for path in service.store.list("scores/") if path.endswith(".json")]:
+        service.store.put(path, service.store.get(path)[:-9])
+    _, end = service.run(url, name="again")
     assert State.COMPLETED == end.state
 
 
 @pytest.mark.azurite
 def test_a_run_whose_plan_cannot_be_read_ends_all_the_same(azurite: Azurite) -> None:
-    bench = Bench(azurite.connection_string)
-    job = bench.accept(bench.upload(make_clip(5)))
-    run_plan(bench.settings, Records(bench.store, job))
+    service = InProcessService(azurite.connection_string)
+    job = service.accept(service.upload(make_clip(5)))
+    run_plan(service.settings, Records(service.store, job))
     path = paths.plan_path(job)
-    bench.store.put(path, bench.store.get(path)[:-9])
+    service.store.put(path, service.store.get(path)[:-9])
     with pytest.raises(RecordUnreadable):
-        run_plan(bench.settings, Records(bench.store, job))
-    assert [job] == instances(bench.store, job)
-    assert State.FAILED == close_run(Records(bench.store, job), State.FAILED).state
+        run_plan(service.settings, Records(service.store, job))
+    assert [job] == instances(service.store, job)
+    assert State.FAILED == close_run(Records(service.store, job), State.FAILED).state

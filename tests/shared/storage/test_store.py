@@ -14,7 +14,7 @@ from shared.redact import redact
 from shared.settings import Settings
 from shared.storage import BlobStore, split_secret
 from shared.video import look_up, open_source, parse_source, read_ranges
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 CLOUD = Settings(
     storage="DefaultEndpointsProtocol=https;AccountName=ours;AccountKey=a2V5;EndpointSuffix=core.windows.net",
@@ -123,35 +123,35 @@ def test_the_secret_is_all_of_the_query() -> None:
 
 
 @pytest.fixture(scope="module")
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string)
 
 
 @pytest.mark.azurite
 class TestWithAzurite:
-    def test_a_blob_that_is_not_there_has_its_own_error(self, bench: Bench) -> None:
-        url = bench.upload(b"x").replace("match.mp4", "other.mp4")
-        source = parse_source(url, bench.settings)
+    def test_a_blob_that_is_not_there_has_its_own_error(self, service: InProcessService) -> None:
+        url = service.upload(b"x").replace("match.mp4", "other.mp4")
+        source = parse_source(url, service.settings)
         with pytest.raises(BlobNotFound):
-            look_up(open_source(source, "", bench.settings))
+            look_up(open_source(source, "", service.settings))
 
-    def test_a_signature_that_is_not_valid_is_no_access(self, bench: Bench) -> None:
-        url = bench.upload(b"x")
-        bare, sas = split_secret(bench.sas(url))
+    def test_a_signature_that_is_not_valid_is_no_access(self, service: InProcessService) -> None:
+        url = service.upload(b"x")
+        bare, sas = split_secret(service.sas(url))
         broken = sas[: sas.index("sig=") + 4] + "AAAA"
         with pytest.raises(BlobAccessDenied) as caught:
-            look_up(open_source(parse_source(bare, bench.settings), broken, bench.settings))
+            look_up(open_source(parse_source(bare, service.settings), broken, service.settings))
         assert "sig" not in caught.value.message
 
-    def test_an_expired_signature_is_no_access(self, bench: Bench) -> None:
-        bare, sas = split_secret(bench.sas(bench.upload(b"x"), lasts_s=-60))
+    def test_an_expired_signature_is_no_access(self, service: InProcessService) -> None:
+        bare, sas = split_secret(service.sas(service.upload(b"x"), lasts_s=-60))
         with pytest.raises(BlobAccessDenied):
-            look_up(open_source(parse_source(bare, bench.settings), sas, bench.settings))
+            look_up(open_source(parse_source(bare, service.settings), sas, service.settings))
 
-    def test_ranges_read_the_blob_byte_for_byte(self, bench: Bench) -> None:
+    def test_ranges_read_the_blob_byte_for_byte(self, service: InProcessService) -> None:
         data = bytes(range(256)) * 12_000
-        url = bench.upload(data, "ranges.bin")
-        client = open_source(parse_source(url, bench.settings), "", bench.settings)
+        url = service.upload(data, "ranges.bin")
+        client = open_source(parse_source(url, service.settings), "", service.settings)
         reader = read_ranges(client, look_up(client))
         parts = []
         while part := reader.read(700_001):
@@ -162,13 +162,13 @@ class TestWithAzurite:
         assert data[-5:] == reader.read(100)
         assert reader.read(1) == b""
 
-    def test_a_document_is_written_once_by_one_of_many(self, bench: Bench) -> None:
-        assert bench.store.put_new("once", b"first")
-        assert not bench.store.put_new("once", b"second")
-        assert bench.store.get("once") == b"first"
-        bench.store.delete("once")
-        bench.store.delete("once")
-        assert bench.store.find("once") is None
+    def test_a_document_is_written_once_by_one_of_many(self, service: InProcessService) -> None:
+        assert service.store.put_new("once", b"first")
+        assert not service.store.put_new("once", b"second")
+        assert service.store.get("once") == b"first"
+        service.store.delete("once")
+        service.store.delete("once")
+        assert service.store.find("once") is None
 
 
 def test_storage_that_does_not_answer_is_unavailable_and_says_no_secret() -> None:

@@ -21,7 +21,7 @@ from shared.video import Gather, Joined, Pictures, Sweep, probe, sound, sound_of
 from shared.video.probe import Probe
 from shared.video.sound import Heard
 from tests.support.clips import make_clip, reader
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 FRAMES, RATE_HZ = 600, 16000
 PERCENT = (9, 50, 90, 99)
@@ -124,22 +124,24 @@ def test_a_file_that_is_whole_declares_nothing() -> None:
 
 
 @pytest.fixture(scope="module")
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string)
 
 
 @pytest.mark.azurite
 @pytest.mark.parametrize("percent", PERCENT)
-def test_a_job_says_what_is_missing_and_the_same_for_any_segments(bench: Bench, percent: int) -> None:
+def test_a_job_says_what_is_missing_and_the_same_for_any_segments(
+    service: InProcessService, percent: int
+) -> None:
     data = cut("with sound", percent)
-    url = bench.upload(data, f"cut-{percent}.mp4")
+    url = service.upload(data, f"cut-{percent}.mp4")
     expected = len(decoded(data))
     last = max(picture.frame for picture in Pictures(reader(data), probed(data).info, 0))
 
     def run(**options: object) -> Result:
-        job, end = bench.run(url, models=["crowd-excitement", "pitch-share"], **options)
+        job, end = service.run(url, models=["crowd-excitement", "pitch-share"], **options)
         assert State.COMPLETED_WITH_GAPS == end.state
-        return bench.result(job)
+        return service.result(job)
 
     results = [run(segment_s=2), run(segment_s=5), run(segment_s=60), run(exhaustive=False)]
     assert [expected] * 3 == [result.video.frames_decoded for result in results[:3]]
@@ -156,8 +158,8 @@ def test_a_job_says_what_is_missing_and_the_same_for_any_segments(bench: Bench, 
 
 
 @pytest.mark.azurite
-def test_a_strict_job_does_not_take_half_a_file_for_the_whole(bench: Bench) -> None:
-    url = bench.upload(cut("h264", 50), "half.mp4")
-    _, end = bench.run(url, models=["pitch-share"], strict=True)
+def test_a_strict_job_does_not_take_half_a_file_for_the_whole(service: InProcessService) -> None:
+    url = service.upload(cut("h264", 50), "half.mp4")
+    _, end = service.run(url, models=["pitch-share"], strict=True)
     assert end.error is not None
     assert (State.FAILED, "incomplete") == (end.state, end.error.code)

@@ -17,7 +17,7 @@ from shared.jobs import cancel
 from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import Records, paths
 from tests.support.clips import make_clip
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 SECONDS, SEGMENTS, SOUND = 45, 3, 3
@@ -53,142 +53,146 @@ def video() -> bytes:
 
 
 @pytest.fixture(scope="module")
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string)
 
 
-def segments(bench: Bench, url: str, **options: Any) -> str:
+def segments(service: InProcessService, url: str, **options: Any) -> str:
     """A job whose segments are scored, and whose sound is not."""
     cut = {"thresholds": {"highlight": 0.1}}
-    job = bench.accept(url, **{"segment_s": SECONDS // SEGMENTS, "cut": cut, **options})
-    plan = run_plan(bench.settings, Records(bench.store, job))
+    job = service.accept(url, **{"segment_s": SECONDS // SEGMENTS, "cut": cut, **options})
+    plan = run_plan(service.settings, Records(service.store, job))
     assert [unit.kind for unit in plan.units] == ["video"] * SEGMENTS
     for unit in plan.units:
-        run_score(bench.settings, Records(bench.store, job), unit.index)
+        run_score(service.settings, Records(service.store, job), unit.index)
     return job
 
 
-def packets(bench: Bench, job: str) -> list[str]:
-    return list(bench.store.list(paths.packets_folder(job)))
+def packets(service: InProcessService, job: str) -> list[str]:
+    return list(service.store.list(paths.packets_folder(job)))
 
 
-def finished(bench: Bench, job: str) -> Result:
-    (unit,) = run_look(bench.settings, Records(bench.store, job), ()).units
+def finished(service: InProcessService, job: str) -> Result:
+    (unit,) = run_look(service.settings, Records(service.store, job), ()).units
     assert (unit.index, unit.kind) == (SOUND, "audio")
-    run_score(bench.settings, Records(bench.store, job), SOUND)
-    run_cut(bench.settings, Records(bench.store, job), {})
-    return bench.result(job)
+    run_score(service.settings, Records(service.store, job), SOUND)
+    run_cut(service.settings, Records(service.store, job), {})
+    return service.result(job)
 
 
-def sound_bytes(bench: Bench, job: str) -> int:
-    return Records(bench.store, job).summary(SOUND).spent.bytes_read
+def sound_bytes(service: InProcessService, job: str) -> int:
+    return Records(service.store, job).summary(SOUND).spent.bytes_read
 
 
-def test_the_file_is_read_once(bench: Bench, video: bytes) -> None:
-    job = segments(bench, bench.upload(video, "once.mp4"))
-    assert len(packets(bench, job)) == SEGMENTS
-    result = finished(bench, job)
+def test_the_file_is_read_once(service: InProcessService, video: bytes) -> None:
+    job = segments(service, service.upload(video, "once.mp4"))
+    assert len(packets(service, job)) == SEGMENTS
+    result = finished(service, job)
     read = sum(stage.bytes_read for stage in result.timing.stages.values())
     assert len(video) < read < 1.15 * len(video)
-    assert sound_bytes(bench, job) < 0.1 * len(video)
+    assert sound_bytes(service, job) < 0.1 * len(video)
     assert set(result.timing.stages) == {"plan", "score", "cut"}
-    assert packets(bench, job) == []
+    assert packets(service, job) == []
 
 
-def lose(bench: Bench, job: str) -> None:
-    bench.store.delete(packets(bench, job)[1])
+def lose(service: InProcessService, job: str) -> None:
+    service.store.delete(packets(service, job)[1])
 
 
-def lose_all(bench: Bench, job: str) -> None:
-    for path in packets(bench, job):
-        bench.store.delete(path)
+def lose_all(service: InProcessService, job: str) -> None:
+    for path in packets(service, job):
+        service.store.delete(path)
 
 
-def swap(bench: Bench, job: str) -> None:
-    first, second, _ = packets(bench, job)
-    bench.store.put(second, bench.store.get(first))
+def swap(service: InProcessService, job: str) -> None:
+    first, second, _ = packets(service, job)
+    service.store.put(second, service.store.get(first))
 
 
 @pytest.mark.parametrize("harm", [lose, lose_all, swap])
 def test_packets_that_are_missing_or_wrong_cost_bytes_and_change_nothing(
-    bench: Bench, match: bytes, harm: Callable[[Bench, str], None]
+    service: InProcessService, match: bytes, harm: Callable[[InProcessService, str], None]
 ) -> None:
-    whole = segments(bench, bench.upload(match, "whole.mp4"), name="match")
-    harmed = segments(bench, bench.upload(match, f"{harm.__name__}.mp4"), name="match")
-    harm(bench, harmed)
-    expected, found = finished(bench, whole), finished(bench, harmed)
-    assert sound_bytes(bench, harmed) >= len(match)
+    whole = segments(service, service.upload(match, "whole.mp4"), name="match")
+    harmed = segments(service, service.upload(match, f"{harm.__name__}.mp4"), name="match")
+    harm(service, harmed)
+    expected, found = finished(service, whole), finished(service, harmed)
+    assert sound_bytes(service, harmed) >= len(match)
     assert expected.events == found.events
     assert len(found.events) > 0
-    assert bench.file(whole, "cut.edl") == bench.file(harmed, "cut.edl")
-    one, two = bench.tracks(whole), bench.tracks(harmed)
+    assert service.file(whole, "cut.edl") == service.file(harmed, "cut.edl")
+    one, two = service.tracks(whole), service.tracks(harmed)
     assert one.keys() == two.keys()
     assert all(one[model].scores.tobytes() == two[model].scores.tobytes() for model in one)
 
 
-def test_a_segment_that_was_given_up_costs_no_sound(bench: Bench, video: bytes) -> None:
-    whole = segments(bench, bench.upload(video, "healthy.mp4"))
-    finished(bench, whole)
-    job = bench.accept(bench.upload(video, "given-up.mp4"), segment_s=SECONDS // SEGMENTS)
-    run_plan(bench.settings, Records(bench.store, job))
+def test_a_segment_that_was_given_up_costs_no_sound(service: InProcessService, video: bytes) -> None:
+    whole = segments(service, service.upload(video, "healthy.mp4"))
+    finished(service, whole)
+    job = service.accept(service.upload(video, "given-up.mp4"), segment_s=SECONDS // SEGMENTS)
+    run_plan(service.settings, Records(service.store, job))
     for index in (0, 2):
-        run_score(bench.settings, Records(bench.store, job), index)
-    run_look(bench.settings, Records(bench.store, job), [1])
-    summary = run_score(bench.settings, Records(bench.store, job), SOUND)
+        run_score(service.settings, Records(service.store, job), index)
+    run_look(service.settings, Records(service.store, job), [1])
+    summary = run_score(service.settings, Records(service.store, job), SOUND)
     assert summary.spent.bytes_read > 0.9 * len(video)
-    assert summary.facts == Records(bench.store, whole).summary(SOUND).facts
-    run_cut(bench.settings, Records(bench.store, job), {1: "segment_failed"})
-    assert [gap.kind for gap in bench.result(job).gaps] == ["video"]
+    assert summary.facts == Records(service.store, whole).summary(SOUND).facts
+    run_cut(service.settings, Records(service.store, job), {1: "segment_failed"})
+    assert [gap.kind for gap in service.result(job).gaps] == ["video"]
 
 
 def test_segments_that_were_scored_before_gather_nothing_and_a_new_model_hears_all(
-    bench: Bench, video: bytes
+    service: InProcessService, video: bytes
 ) -> None:
-    url = bench.upload(video, "cached.mp4")
-    first = segments(bench, url, models=["pitch-share"], segment_s=SECONDS // SEGMENTS, cut={})
-    assert Records(bench.store, first).plan.gathers is False
-    assert packets(bench, first) == []
-    second = segments(bench, url, models=["pitch-share", "crowd-excitement"], cut={})
-    assert packets(bench, second) == []
-    assert finished(bench, second).state == State.COMPLETED
-    assert sound_bytes(bench, second) > 0.9 * len(video)
-    again = segments(bench, url, models=["pitch-share", "crowd-excitement"], cut={"pre_roll_s": 1})
-    finished(bench, again)
-    assert sound_bytes(bench, again) == 0
+    url = service.upload(video, "cached.mp4")
+    first = segments(service, url, models=["pitch-share"], segment_s=SECONDS // SEGMENTS, cut={})
+    assert Records(service.store, first).plan.gathers is False
+    assert packets(service, first) == []
+    second = segments(service, url, models=["pitch-share", "crowd-excitement"], cut={})
+    assert packets(service, second) == []
+    assert finished(service, second).state == State.COMPLETED
+    assert sound_bytes(service, second) > 0.9 * len(video)
+    again = segments(service, url, models=["pitch-share", "crowd-excitement"], cut={"pre_roll_s": 1})
+    finished(service, again)
+    assert sound_bytes(service, again) == 0
 
 
-def test_a_segment_that_is_scored_again_leaves_the_same_packets(bench: Bench, video: bytes) -> None:
-    job = segments(bench, bench.upload(video, "twice.mp4"))
-    path = packets(bench, job)[1]
-    before = bench.store.get(path)
-    bench.store.delete(path)
-    for scores in Records(bench.store, job).summary(1).scores.values():
-        bench.store.delete(paths.score_path(scores))
-    assert run_score(bench.settings, Records(bench.store, job), 1).cached is False
-    assert bench.store.get(path) == before
+def test_a_segment_that_is_scored_again_leaves_the_same_packets(
+    service: InProcessService, video: bytes
+) -> None:
+    job = segments(service, service.upload(video, "twice.mp4"))
+    path = packets(service, job)[1]
+    before = service.store.get(path)
+    service.store.delete(path)
+    for scores in Records(service.store, job).summary(1).scores.values():
+        service.store.delete(paths.score_path(scores))
+    assert run_score(service.settings, Records(service.store, job), 1).cached is False
+    assert service.store.get(path) == before
 
 
 def test_a_job_that_is_cancelled_keeps_no_packets_and_gets_none_afterwards(
-    bench: Bench, video: bytes
+    service: InProcessService, video: bytes
 ) -> None:
-    stored = bench.request(bench.upload(video, "cancelled.mp4"), segment_s=SECONDS // SEGMENTS)
-    run_plan(bench.settings, Records(bench.store, stored.run))
-    run_score(bench.settings, Records(bench.store, stored.run), 0)
-    assert len(packets(bench, stored.run)) == 1
-    end, _ = cancel(bench.store, stored)
+    stored = service.request(service.upload(video, "cancelled.mp4"), segment_s=SECONDS // SEGMENTS)
+    run_plan(service.settings, Records(service.store, stored.run))
+    run_score(service.settings, Records(service.store, stored.run), 0)
+    assert len(packets(service, stored.run)) == 1
+    end, _ = cancel(service.store, stored)
     assert end.total == SEGMENTS + 1
-    assert packets(bench, stored.run) == []
-    bench.store.delete(paths.cancel_path(stored.run))  # as if the segment had not looked since
-    run_score(bench.settings, Records(bench.store, stored.run), 1)
-    assert packets(bench, stored.run) == []
+    assert packets(service, stored.run) == []
+    service.store.delete(paths.cancel_path(stored.run))  # as if the segment had not looked since
+    run_score(service.settings, Records(service.store, stored.run), 1)
+    assert packets(service, stored.run) == []
 
 
-def test_frames_that_are_counted_leave_the_sound_a_unit_of_the_first_fan_out(bench: Bench) -> None:
+def test_frames_that_are_counted_leave_the_sound_a_unit_of_the_first_fan_out(
+    service: InProcessService,
+) -> None:
     clip = make_clip(200, container="avi", sound_from_s=Fraction(0), sound_s=Fraction(8))
-    job = bench.accept(bench.upload(clip, "counted.avi"))
-    plan = run_plan(bench.settings, Records(bench.store, job))
+    job = service.accept(service.upload(clip, "counted.avi"))
+    plan = run_plan(service.settings, Records(service.store, job))
     assert (plan.video.numbering, plan.gathers) == ("count", False)
     assert [unit.kind for unit in plan.units] == ["audio", "video"]
-    bench.score(job)
-    assert run_look(bench.settings, Records(bench.store, job), ()).units == ()
-    assert run_cut(bench.settings, Records(bench.store, job), {}).state == State.COMPLETED
+    service.score(job)
+    assert run_look(service.settings, Records(service.store, job), ()).units == ()
+    assert run_cut(service.settings, Records(service.store, job), {}).state == State.COMPLETED

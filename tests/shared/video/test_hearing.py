@@ -19,7 +19,7 @@ from shared.video import Gather, Joined, Pictures, Sweep, probe, sound, sound_of
 from shared.video.hearing import Mono
 from shared.video.sound import Heard
 from tests.support.clips import numbered, reader
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 RATE_HZ, SECONDS = 16000, 4
 UNKNOWN = [b"zzzz", b"ac-4", b"mhm1", b"iamf", b"enca"]
@@ -156,8 +156,8 @@ def test_a_stream_may_turn_from_known_channels_to_unknown_ones_and_back() -> Non
 
 
 @pytest.fixture(scope="module")
-def bench(azurite: Azurite) -> Bench:
-    return Bench(azurite.connection_string)
+def service(azurite: Azurite) -> InProcessService:
+    return InProcessService(azurite.connection_string)
 
 
 @pytest.mark.azurite
@@ -167,14 +167,14 @@ def bench(azurite: Azurite) -> Bench:
     [("zzzz.mp4", False, "no_decoder"), ("next.mp4", True, None), ("desk.mov", True, None)],
 )
 def test_no_sound_ends_a_job(
-    bench: Bench, name: str, audio: bool, fault: str | None, options: dict[str, Any]
+    service: InProcessService, name: str, audio: bool, fault: str | None, options: dict[str, Any]
 ) -> None:
     data = {
         "zzzz.mp4": lambda: of_kind(clip([1000]), b"zzzz"),
         "next.mp4": lambda: of_kind(clip([1000, 3000]), b"zzzz"),
         "desk.mov": lambda: clip([1000], container="mov", codec="pcm_s16le", channels=64),
     }[name]()
-    job, end = bench.run(bench.upload(data, name), models=["crowd-excitement", "pitch-share"], **options)
-    video = bench.result(job).video
+    job, end = service.run(service.upload(data, name), models=["crowd-excitement", "pitch-share"], **options)
+    video = service.result(job).video
     assert (State.COMPLETED, audio, fault) == (end.state, video.audio, video.audio_fault)
     assert SECONDS * 25 == video.duration_frames

@@ -20,8 +20,8 @@ from typing import Any, cast
 import av
 import pytest
 from av.video.stream import VideoStream
-
 from bench.mutations import bombs
+
 from infra.local.azurite import Azurite
 from shared.errors import (
     CodecNotAllowed,
@@ -40,7 +40,7 @@ from shared.steps import run_plan, within
 from shared.storage import Records
 from shared.video import MediaLimits, Pictures, RangeReader, Sweep, probe
 from tests.support.clips import make_clip, reader
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 MIB = 2**20
 
@@ -277,7 +277,9 @@ def test_a_library_that_never_comes_back_is_ended_by_the_kernel() -> None:
 
 @pytest.mark.azurite
 def test_a_job_keeps_to_the_operators_limits(azurite: Azurite) -> None:
-    bench = Bench(azurite.connection_string, max_picture_pixels=64 * 48 - 1, video_codecs=("h264",))
-    job = bench.accept(bench.upload(make_clip(30), "limits.mp4"))
+    service = InProcessService(
+        azurite.connection_string, max_picture_pixels=64 * 48 - 1, video_codecs=("h264",)
+    )
+    job = service.accept(service.upload(make_clip(30), "limits.mp4"))
     with pytest.raises(PictureTooLarge):
-        run_plan(bench.settings, Records(bench.store, job))
+        run_plan(service.settings, Records(service.store, job))

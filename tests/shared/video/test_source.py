@@ -13,7 +13,7 @@ from shared.steps import run_plan
 from shared.storage import Records
 from tests.support.clips import make_clip
 from tests.support.hosts import Host
-from tests.support.in_process import Bench
+from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
 
@@ -31,16 +31,17 @@ def sounding(from_s: int, lasts_s: int) -> bytes:
 
 def test_a_host_that_claims_another_s_etag_and_length_is_read_and_scored_for_itself(azurite: Azurite) -> None:
     with Host(sounding(0, 9), "0x1") as honest, Host(sounding(4, 5), "0x1") as liar:
-        bench, alone = (
-            Bench(azurite.connection_string, source_hosts=(honest.name, liar.name)) for _ in range(2)
+        service, alone = (
+            InProcessService(azurite.connection_string, source_hosts=(honest.name, liar.name))
+            for _ in range(2)
         )
         its_own = alone.tracks(alone.accept(liar.url))
         read_alone = liar.bytes_served
-        honest_job, liar_job = bench.run(honest.url)[0], bench.run(liar.url)[0]
-        timing = bench.result(liar_job).timing
+        honest_job, liar_job = service.run(honest.url)[0], service.run(liar.url)[0]
+        timing = service.result(liar_job).timing
         assert (2, 0) == (timing.units_scored, timing.units_cached)
         assert 2 * read_alone == liar.bytes_served
-        scored, honest_s = bench.tracks(liar_job), bench.tracks(honest_job)
+        scored, honest_s = service.tracks(liar_job), service.tracks(honest_job)
         for model, track in its_own.items():
             assert np.array_equal(track.scores, scored[model].scores)
         heard = "crowd-excitement"
@@ -49,22 +50,22 @@ def test_a_host_that_claims_another_s_etag_and_length_is_read_and_scored_for_its
 
 def test_a_video_is_scored_once_whatever_the_query_it_is_asked_for_with(azurite: Azurite) -> None:
     with Host(sounding(0, 9), "0x1") as host:
-        bench = Bench(azurite.connection_string, source_hosts=(host.name,))
-        bench.run(f"{host.url}?sig=one")
-        again, _ = bench.run(f"{host.url}?sig=two", cut={"pre_roll_s": 1})
-        timing = bench.result(again).timing
+        service = InProcessService(azurite.connection_string, source_hosts=(host.name,))
+        service.run(f"{host.url}?sig=one")
+        again, _ = service.run(f"{host.url}?sig=two", cut={"pre_roll_s": 1})
+        timing = service.result(again).timing
         assert (0, 2) == (timing.units_scored, timing.units_cached)
 
 
 def test_who_cannot_read_a_video_gets_none_of_its_scores_and_no_job_that_has_them(azurite: Azurite) -> None:
     with Host(sounding(0, 9), "0x1") as host:
-        bench = Bench(azurite.connection_string, source_hosts=(host.name,))
-        bench.run(host.url)
-        bench.run(host.url, key="replayed")
-        planned = bench.accept(host.url, name="planned after")
+        service = InProcessService(azurite.connection_string, source_hosts=(host.name,))
+        service.run(host.url)
+        service.run(host.url, key="replayed")
+        planned = service.accept(host.url, name="planned after")
         host.closed = True
         for key in (None, "replayed"):
             with pytest.raises(BlobAccessDenied):
-                bench.accept(host.url, key=key)
+                service.accept(host.url, key=key)
         with pytest.raises(BlobAccessDenied):
-            run_plan(bench.settings, Records(bench.store, planned))
+            run_plan(service.settings, Records(service.store, planned))
