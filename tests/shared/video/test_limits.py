@@ -20,8 +20,8 @@ from typing import Any, cast
 import av
 import pytest
 from av.video.stream import VideoStream
-from bench.mutations import bombs
 
+from bench.mutations import bombs
 from infra.local.azurite import Azurite
 from shared.errors import (
     CodecNotAllowed,
