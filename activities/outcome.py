@@ -5,14 +5,13 @@ An exception in one task of a fan-out would hide the results of all the others.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import nullcontext
-from functools import lru_cache
 from typing import Any
 
+from orchestrator.threads import service_store
 from shared.errors import MatchcutError
 from shared.redact import redact
 from shared.settings import Settings, get_settings
@@ -20,7 +19,6 @@ from shared.steps import Step, within
 from shared.storage import BlobStore
 
 log = logging.getLogger("matchcut")
-InThread = Callable[[Callable[[Settings, BlobStore], Any]], Awaitable[Any]]
 
 
 def outcome(
@@ -33,22 +31,17 @@ def outcome(
     """
     try:
         settings = get_settings()
-        store = _store(settings)
+        store = service_store(settings, patient=True)
         with step.attempt(store) if step else nullcontext():
             return {"ok": True, **where, **within(settings, lambda: work(settings, store))}
     except Exception as failure:
         return _failed(failure, where)
 
 
-async def outcome_of(work: Callable[[InThread], Awaitable[dict[str, Any]]], **where: Any) -> dict[str, Any]:
-    """The same of work that awaits a durable client; `in_thread` runs what blocks."""
-
-    async def in_thread(step: Callable[[Settings, BlobStore], Any]) -> Any:
-        settings = get_settings()
-        return await asyncio.to_thread(lambda: step(settings, _store(settings)))
-
+async def outcome_of(work: Callable[[], Awaitable[dict[str, Any]]], **where: Any) -> dict[str, Any]:
+    """`outcome` of work that awaits a durable client; what blocks in it runs on threads.ACTIVITIES."""
     try:
-        return {"ok": True, **where, **await work(in_thread)}
+        return {"ok": True, **where, **await work()}
     except Exception as failure:
         return _failed(failure, where)
 
@@ -61,8 +54,3 @@ def _failed(failure: Exception, where: dict[str, Any]) -> dict[str, Any]:
     log.error("%s: unexpected failure\n%s", where, redact(traceback.format_exc()))
     error = MatchcutError(f"An unexpected {type(failure).__name__} stopped this step.")
     return {"ok": False, **where, "error": {**error.record(), "retryable": True}}
-
-
-@lru_cache(maxsize=1)
-def _store(settings: Settings) -> BlobStore:
-    return BlobStore.from_settings(settings)

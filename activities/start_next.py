@@ -8,6 +8,7 @@ import azure.durable_functions as df
 
 from activities.outcome import outcome_of
 from orchestrator.starting import start_next as start
+from orchestrator.threads import ACTIVITIES
 from shared.names import START_NEXT
 
 blueprint = df.Blueprint()
@@ -16,7 +17,7 @@ blueprint = df.Blueprint()
 @blueprint.activity_trigger(input_name="task", activity=START_NEXT)
 @blueprint.durable_client_input(client_name="client")
 async def start_next(task: Any, client: Any) -> dict[str, Any]:
-    async def work(in_thread: Any) -> dict[str, Any]:
-        return {"turn": await start(client, in_thread)}
+    async def work() -> dict[str, Any]:
+        return {"turn": await start(client, ACTIVITIES)}
 
     return await outcome_of(work, step=START_NEXT)

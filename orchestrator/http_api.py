@@ -7,11 +7,10 @@ import json
 import logging
 import traceback
 from collections.abc import Awaitable, Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
-from functools import lru_cache, wraps
+from functools import lru_cache, partial, wraps
 from http import HTTPStatus
-from typing import Any, TypeVar
+from typing import Any
 
 import azure.durable_functions as df
 import azure.functions as func
@@ -19,7 +18,8 @@ from pydantic import BaseModel
 
 from orchestrator.openapi import openapi, result_schema
 from orchestrator.recent import Recent
-from orchestrator.starting import ensure_expanded, ensure_started, live, start_next, tend
+from orchestrator.starting import ensure_expanded, ensure_started, live, start_next
+from orchestrator.threads import API, SOURCES
 from shared import jobs
 from shared.contracts import (
     Batch,
@@ -29,7 +29,6 @@ from shared.contracts import (
     ModelRef,
     Problem,
     State,
-    StoredRequest,
 )
 from shared.errors import InvalidRequest, MatchcutError
 from shared.jobs import (
@@ -47,7 +46,7 @@ from shared.jobs import (
 from shared.models import Catalogue
 from shared.redact import redact
 from shared.settings import VERSION, Settings, get_settings
-from shared.storage import BlobStore, Records, records
+from shared.storage import BlobStore, records
 
 blueprint = df.Blueprint(http_auth_level=func.AuthLevel.FUNCTION)
 log = logging.getLogger("matchcut")
@@ -55,7 +54,6 @@ log = logging.getLogger("matchcut")
 RETRY_AFTER_S = 2
 
 Handler = Callable[..., Awaitable[func.HttpResponse]]
-T = TypeVar("T")
 
 
 def _answer(
@@ -96,56 +94,16 @@ def _problems_as_json(handler: Handler) -> Handler:
     return guarded
 
 
-@lru_cache(maxsize=1)
-def _store(settings: Settings) -> BlobStore:
-    return BlobStore.from_settings(settings, patient=False)
-
-
-async def _in_thread(work: Callable[[Settings, BlobStore], T]) -> T:
-    """Storage calls block, so they run beside the event loop."""
-    return await _in_one_of(_threads(), work)
-
-
-async def _at_source(work: Callable[[Settings, BlobStore], T]) -> T:
-    """The same of work that asks a caller's host: one that answers slowly keeps nobody from a status."""
-    return await _in_one_of(_source_threads(), work)
-
-
-async def _in_one_of(threads: ThreadPoolExecutor, work: Callable[[Settings, BlobStore], T]) -> T:
-    settings = get_settings()
-    loop = asyncio.get_running_loop()
-    return await loop.run_in_executor(threads, lambda: work(settings, _store(settings)))
-
-
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(64, "api")
-
-
-SOURCE_THREADS = 32
-
-
-@lru_cache(maxsize=1)
-def _source_threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(SOURCE_THREADS, "sources")
-
-
-async def _request(job: str) -> StoredRequest:
-    return await _in_thread(lambda settings, store: records.find_request(store, job))
-
-
 @blueprint.route(route="jobs", methods=["POST"])
 @blueprint.durable_client_input(client_name="client")
 @_problems_as_json
 async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     key = _idempotency_key(req)
-    stored = await _at_source(
-        lambda settings, store: jobs.accept(settings, store, req.get_body(), key, _caller(settings, req))
-    )
-    end = await _in_thread(lambda settings, store: Records(store, stored.run).find_end())
+    stored = await SOURCES.run(jobs.accept, req.get_body(), key, _caller(req))
+    end = await API.run_with_store(records.find_end, stored.run)
     if end is None:
-        await _in_thread(lambda settings, store: _WAITING.forget(store))
-        await ensure_started(client, stored, _in_thread)
+        await API.run_with_store(_WAITING.forget)
+        await ensure_started(client, stored, API)
     url = jobs.status_url(get_settings(), stored.job)
     accepted = JobAccepted(id=stored.job, state=end.state if end else State.QUEUED, status_url=url)
     if end:
@@ -153,9 +111,9 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     return _answer(accepted, 202, Location=url, Retry_After=str(RETRY_AFTER_S))
 
 
-def _caller(settings: Settings, req: func.HttpRequest) -> str | None:
+def _caller(req: func.HttpRequest) -> str | None:
     headers = {name.lower(): value for name, value in req.headers.items()}
-    return quotas.caller_id(settings, headers, req.params)
+    return quotas.caller_id(get_settings(), headers, req.params)
 
 
 def _idempotency_key(req: func.HttpRequest) -> str | None:
@@ -170,21 +128,21 @@ def _idempotency_key(req: func.HttpRequest) -> str | None:
 @_problems_as_json
 async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     job, running = req.route_params["id"], None
-
-    def look(settings: Settings, store: BlobStore) -> tuple[Seen, bool]:
-        run = _WAITING.get(store, lambda: waiting(settings, store)).get(job)
-        return (see_waiting(store, run), True) if run else (see(store, job), False)
-
-    seen, waits = await _in_thread(look)
+    seen, waits = await API.run(_see, job)
     if seen.end is None and not waits:
         running = await live(client, seen.stored.run)
         if running is not None and running.over:  # it may have ended since it was seen
-            seen = await _in_thread(lambda settings, store: see(store, job))
-    now = datetime.now(UTC)
-    found = await _in_thread(lambda settings, store: describe(settings, store, seen, running, now))
+            seen = await API.run_with_store(see, job)
+    found = await API.run(describe, seen, running, datetime.now(UTC))
     if found.state.ended:
         return _answer(found)
     return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))
+
+
+def _see(settings: Settings, store: BlobStore, job: str) -> tuple[Seen, bool]:
+    """The last attempt at a job, and whether it waits in a batch. Raises JobNotFound."""
+    run = _WAITING.get(store, partial(waiting, settings, store)).get(job)
+    return (see_waiting(store, run), True) if run else (see(store, job), False)
 
 
 _WAITING = Recent[dict[str, str]](RETRY_AFTER_S / 2, dearth=9)
@@ -195,20 +153,18 @@ _WAITING = Recent[dict[str, str]](RETRY_AFTER_S / 2, dearth=9)
 @blueprint.durable_client_input(client_name="client")
 @_problems_as_json
 async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    stored = await _request(req.route_params["id"])
-    _, by_this_call = await _in_thread(lambda settings, store: jobs.cancel(store, stored))
-    await _in_thread(lambda settings, store: _WAITING.forget(store))
+    stored = await API.run_with_store(records.find_request, req.route_params["id"])
+    _, by_this_call = await API.run_with_store(jobs.cancel, stored)
+    await API.run_with_store(_WAITING.forget)
     if by_this_call:
-        for instance in await _in_thread(lambda settings, store: jobs.instances(store, stored.run)):
+        for instance in await API.run_with_store(jobs.instances, stored.run):
             running = await live(client, instance)
             if running is not None and not running.over:
                 await client.terminate(instance, "cancelled")
         if stored.request.callback or stored.priority == "batch":
-            await start_next(client, _in_thread)  # its flow was ended, and cannot do so
-    now = datetime.now(UTC)
-    found = await _in_thread(
-        lambda settings, store: describe(settings, store, see_run(store, stored), None, now)
-    )
+            await start_next(client, API)  # its flow was ended, and cannot do so
+    seen = await API.run_with_store(see_run, stored)
+    found = await API.run(describe, seen, None, datetime.now(UTC))
     return _answer(found, 202 if by_this_call else 200)
 
 
@@ -218,19 +174,17 @@ async def events(req: func.HttpRequest) -> func.HttpResponse:
     after = req.params.get("after", "0")
     if not (after.isascii() and after.isdigit() and len(after) < 10):
         raise InvalidRequest("after: the revision of an earlier answer, a number.")
-    stored = await _request(req.route_params["id"])
-    return _answer(await _in_thread(lambda settings, store: events_so_far(store, stored, int(after))))
+    stored = await API.run_with_store(records.find_request, req.route_params["id"])
+    return _answer(await API.run_with_store(events_so_far, stored, int(after)))
 
 
 @blueprint.route(route="jobs/{id}/retry", methods=["POST"])
 @blueprint.durable_client_input(client_name="client")
 @_problems_as_json
 async def retry(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
-    stored = await _request(req.route_params["id"])
-    again = await _at_source(
-        lambda settings, store: jobs.retry(settings, store, stored, req.get_body(), _caller(settings, req))
-    )
-    await ensure_started(client, again, _in_thread)
+    stored = await API.run_with_store(records.find_request, req.route_params["id"])
+    again = await SOURCES.run(jobs.retry, stored, req.get_body(), _caller(req))
+    await ensure_started(client, again, API)
     url = jobs.status_url(get_settings(), again.job)
     accepted = JobAccepted(id=again.job, state=State.QUEUED, status_url=url)
     return _answer(accepted, 202, Location=url, Retry_After=str(RETRY_AFTER_S))
@@ -240,7 +194,7 @@ async def retry(req: func.HttpRequest, client: df.DurableOrchestrationClient) ->
 @_problems_as_json
 async def file(req: func.HttpRequest) -> func.HttpResponse:
     job, name = req.route_params["id"], req.route_params["name"]
-    content, media_type = await _in_thread(lambda settings, store: jobs.result_file(store, job, name))
+    content, media_type = await API.run_with_store(jobs.result_file, job, name)
     return func.HttpResponse(content, mimetype=media_type.split(";")[0], charset="utf-8")
 
 
@@ -248,7 +202,7 @@ async def file(req: func.HttpRequest) -> func.HttpResponse:
 @_problems_as_json
 async def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
     query = listing.parse_query(req.params)
-    return _answer(await _in_thread(lambda settings, store: listing.list_jobs(settings, store, **query)))
+    return _answer(await API.run(listing.list_jobs, **query))
 
 
 @blueprint.route(route="batches", methods=["POST"])
@@ -257,16 +211,19 @@ async def list_jobs(req: func.HttpRequest) -> func.HttpResponse:
 async def submit_batch(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     key = _idempotency_key(req)
     media_type = req.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-
-    def accept(settings: Settings, store: BlobStore) -> Batch:
-        name, requests = batches.parse_batch(req.get_body(), lines=media_type in _JSON_LINES)
-        return batches.accept_batch(settings, store, name, requests, key, _caller(settings, req))
-
-    batch = await _in_thread(accept)
-    found = await _in_thread(_described(batch))
+    body, lines = req.get_body(), media_type in _JSON_LINES
+    batch = await API.run(_accept_batch, body, lines, key, _caller(req))
+    found = await API.run(batches.describe_batch, batch, datetime.now(UTC))
     if found.state == "Accepting":
         await ensure_expanded(client, batch)
     return _answer(found, 202, Location=found.links["self"], Retry_After=str(RETRY_AFTER_S))
+
+
+def _accept_batch(
+    settings: Settings, store: BlobStore, body: bytes, lines: bool, key: str | None, caller: str | None
+) -> Batch:
+    name, requests = batches.parse_batch(body, lines)
+    return batches.accept_batch(settings, store, name, requests, key, caller)
 
 
 _JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
@@ -276,20 +233,19 @@ _BATCHES = Recent[BatchStatus](RETRY_AFTER_S / 2, dearth=9)
 """It takes a listing of all of its jobs; who polls as Retry-After says is answered anew each time."""
 
 
-def _described(batch: Batch) -> Callable[[Settings, BlobStore], BatchStatus]:
-    now = datetime.now(UTC)
-    return lambda settings, store: batches.describe_batch(settings, store, batch, now)
+def _batch_status(settings: Settings, store: BlobStore, batch: str) -> BatchStatus:
+    """Raises BatchNotFound."""
+    return _BATCHES.get((store, batch), partial(_find_batch_status, settings, store, batch))
+
+
+def _find_batch_status(settings: Settings, store: BlobStore, batch: str) -> BatchStatus:
+    return batches.describe_batch(settings, store, batches.find_batch(store, batch), datetime.now(UTC))
 
 
 @blueprint.route(route="batches/{id}", methods=["GET"])
 @_problems_as_json
 async def batch_status(req: func.HttpRequest) -> func.HttpResponse:
-    batch = req.route_params["id"]
-
-    def find(settings: Settings, store: BlobStore) -> BatchStatus:
-        return _described(batches.find_batch(store, batch))(settings, store)
-
-    found = await _in_thread(lambda *at: _BATCHES.get((at[1], batch), lambda: find(*at)))
+    found = await API.run(_batch_status, req.route_params["id"])
     if found.state == "Ended":
         return _answer(found)
     return _answer(found, 202, Retry_After=str(RETRY_AFTER_S))
@@ -298,14 +254,10 @@ async def batch_status(req: func.HttpRequest) -> func.HttpResponse:
 @blueprint.route(route="batches/{id}/csv", methods=["GET"])
 @_problems_as_json
 async def batch_csv(req: func.HttpRequest) -> func.HttpResponse:
-    batch = await _batch(req.route_params["id"])
-    text = await _in_thread(lambda settings, store: batches.batch_csv(settings, store, batch))
+    batch = await API.run_with_store(batches.find_batch, req.route_params["id"])
+    text = await API.run(batches.batch_csv, batch)
     name = {"Content-Disposition": f'attachment; filename="{batch.id}.csv"'}
     return func.HttpResponse(text, mimetype="text/csv", charset="utf-8", headers=name)
-
-
-async def _batch(batch: str) -> Batch:
-    return await _in_thread(lambda settings, store: batches.find_batch(store, batch))
 
 
 _HUB_S = 5.0
@@ -335,7 +287,7 @@ async def health(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
         log.error("health: %s", failure.message)
         well = False
     storage, hub = await asyncio.gather(
-        _answers(_in_thread(lambda settings, store: store.exists("health"))),
+        _answers(API.run_with_store(BlobStore.exists, "health")),
         _answers(asyncio.wait_for(live(client, "health"), _HUB_S)),  # no run has this name: one look-up
     )
     well = well and storage == hub == "ok"
@@ -376,13 +328,3 @@ async def schema_document(req: func.HttpRequest) -> func.HttpResponse:
 def _document(make: Callable[[], dict[str, Any]], media_type: str) -> func.HttpResponse:
     """The same for as long as the process lives, and dear to make."""
     return _answer(make(), media_type=media_type)
-
-
-@blueprint.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=True)
-@blueprint.durable_client_input(client_name="client")
-async def tend_open(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
-    """Nothing that was accepted waits for ever, whoever died."""
-    try:
-        await tend(client, _in_thread)
-    except MatchcutError as failure:
-        log.warning("tend: %s", redact(failure.message))

@@ -2,25 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from datetime import UTC, datetime
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import azure.durable_functions as df
 
+from orchestrator.threads import Threads
 from shared import callbacks, jobs, names
 from shared.contracts import Batch, StoredRequest
 from shared.errors import BatchNotFound, RecordUnreadable, StorageUnavailable
 from shared.jobs import Live, batches
-from shared.settings import Settings
-from shared.storage import BlobStore, Records, ledger
-
-T = TypeVar("T")
-Work = Callable[[Settings, BlobStore], Any]
-InThread = Callable[[Work], Awaitable[Any]]
-"""Runs what blocks beside the event loop."""
+from shared.storage import BlobStore, ledger, records
 
 
 async def live(client: df.DurableOrchestrationClient, instance: str) -> Live | None:
@@ -39,15 +32,15 @@ async def live(client: df.DurableOrchestrationClient, instance: str) -> Live | N
 
 
 async def ensure_started(
-    client: df.DurableOrchestrationClient, stored: StoredRequest, in_thread: InThread
+    client: df.DurableOrchestrationClient, stored: StoredRequest, threads: Threads
 ) -> None:
     """Look, then start. Raises StorageUnavailable where the host does not start it."""
     found = await live(client, stored.run)
     if found is not None and found.over:
-        if await in_thread(lambda settings, store: Records(store, stored.run).find_end()) is not None:
+        if await threads.run_with_store(records.find_end, stored.run) is not None:
             return  # it ended between two looks
         # It is over without a last word: a run of its own for the next attempt.
-        next_attempt = await in_thread(lambda settings, store: jobs.reopen_lost(store, stored))
+        next_attempt = await threads.run_with_store(jobs.reopen_lost, stored)
         if next_attempt is None:
             return
         stored = next_attempt
@@ -83,41 +76,37 @@ async def _start(
             raise StorageUnavailable(otherwise) from failure
 
 
-async def tend(client: df.DurableOrchestrationClient, in_thread: InThread) -> None:
+async def tend(client: df.DurableOrchestrationClient, threads: Threads) -> None:
     """What is owed and nobody does: batches that were not expanded, runs that nothing runs, callbacks. What
     cannot be read is parked, and after a while looked at again."""
-    await in_thread(lambda settings, store: ledger.unpark(store, datetime.now(UTC)))
-    for name in await in_thread(lambda settings, store: ledger.open_batches(store)):
-        if batch := await in_thread(partial(_batch, name)):
+    await threads.run_with_store(ledger.unpark, datetime.now(UTC))
+    for name in await threads.run_with_store(ledger.open_batches):
+        if batch := await threads.run_with_store(_find_batch, name):
             await ensure_expanded(client, batch)
-    await start_next(client, in_thread)
+    await start_next(client, threads)
 
 
-def _batch(batch: str, settings: Settings, store: BlobStore) -> Batch | None:
+def _find_batch(store: BlobStore, batch: str) -> Batch | None:
     """None where it is parked, or has gone."""
     with suppress(RecordUnreadable, BatchNotFound), batches.parking(store, batch):
         return batches.find_batch(store, batch)
     return None
 
 
-def _park(stored: StoredRequest, why: RecordUnreadable, settings: Settings, store: BlobStore) -> None:
-    ledger.park_run(store, stored, why)
-
-
-async def start_next(client: df.DurableOrchestrationClient, in_thread: InThread) -> int:
+async def start_next(client: df.DurableOrchestrationClient, threads: Threads) -> int:
     """Start every run whose turn it is and that does not run yet, and every callback that is owed; how
     many runs have their turn.
 
     Any number of callers may do so at any time: after a job of a batch, and now and then, so that what a
     dead process has left does not wait for ever.
     """
-    turn = await in_thread(jobs.next_runs)
+    turn = await threads.run(jobs.next_runs)
     for stored in turn:
         try:
-            await ensure_started(client, stored, in_thread)
+            await ensure_started(client, stored, threads)
         except RecordUnreadable as why:
-            await in_thread(partial(_park, stored, why))
-    for run in await in_thread(lambda settings, store: callbacks.open_callbacks(store)):
+            await threads.run_with_store(ledger.park_run, stored, why)
+    for run in await threads.run_with_store(callbacks.open_callbacks):
         instance = names.callback_id(run)
         found = await live(client, instance)
         if found is None or found.over:

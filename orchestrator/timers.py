@@ -1,4 +1,4 @@
-"""What the service does by the clock, besides tending what is open (http_api.tend_open)."""
+"""What the service does by the clock."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import azure.durable_functions as df
 import azure.functions as func
 from azure.durable_functions import OrchestrationRuntimeStatus as Status
 
+from orchestrator.starting import tend
+from orchestrator.threads import API
 from shared.errors import MatchcutError
 from shared.jobs import Sweep
 from shared.redact import redact
@@ -21,6 +23,16 @@ log = logging.getLogger("matchcut")
 
 _EVER = datetime(2000, 1, 1, tzinfo=UTC)
 _OVER = [Status.Completed, Status.Failed, Status.Terminated, Status.Canceled]
+
+
+@blueprint.timer_trigger(schedule="*/30 * * * * *", arg_name="timer", run_on_startup=True)
+@blueprint.durable_client_input(client_name="client")
+async def tend_open(timer: func.TimerRequest, client: df.DurableOrchestrationClient) -> None:
+    """Nothing that was accepted waits for ever, whoever died."""
+    try:
+        await tend(client, API)
+    except MatchcutError as failure:
+        log.warning("tend: %s", redact(failure.message))
 
 
 @blueprint.timer_trigger(schedule=retention_schedule(), arg_name="timer")

@@ -135,6 +135,11 @@ class Records:
         return record
 
 
+def find_end(store: BlobStore, run: str) -> EndRecord | None:
+    """The end record of a run, for those who need no other of its records."""
+    return Records(store, run).find_end()
+
+
 def find_latest(store: BlobStore, job: str) -> StoredRequest | None:
     """The request of the last attempt at a job; None for one that retention has given up."""
     latest, attempt = None, 1

@@ -14,7 +14,7 @@ from typing import ClassVar
 import pytest
 
 from infra.local.embedded import EmbeddedHost
-from orchestrator.http_api import SOURCE_THREADS
+from orchestrator.threads import SOURCE_THREADS
 from tests.e2e.test_api import problem
 from tests.shared.network.test_outbound import BLOB
 from tests.support.clips import make_clip

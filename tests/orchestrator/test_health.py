@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Event, Thread
@@ -29,11 +29,8 @@ ERROR = json.dumps({"Message": "Something went wrong while processing your reque
 
 
 @pytest.fixture(autouse=True)
-def service(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> InProcessService:
-    service = InProcessService(azurite.connection_string)
-    monkeypatch.setattr(http_api, "get_settings", lambda: service.settings)
-    monkeypatch.setattr(http_api, "_store", lambda settings: service.store)
-    return service
+def service(azurite: Azurite, serve_from: Callable[[InProcessService], InProcessService]) -> InProcessService:
+    return serve_from(InProcessService(azurite.connection_string))
 
 
 @contextmanager

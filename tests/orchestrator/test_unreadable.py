@@ -12,7 +12,7 @@ from typing import Any, cast
 import pytest
 
 from infra.local.azurite import Azurite
-from orchestrator import http_api
+from orchestrator import http_api, threads
 from orchestrator.starting import tend
 from shared import jobs, names
 from shared.contracts import Batch
@@ -45,13 +45,10 @@ FORMS = [one_field_more, schema_version_2, cut_off]
 
 
 @pytest.fixture
-def service(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> InProcessService:
-    service = InProcessService(
-        azurite.connection_string, callback_hosts="cms.example.com", callback_secrets=SECRET
+def service(azurite: Azurite, serve_from: Callable[[InProcessService], InProcessService]) -> InProcessService:
+    return serve_from(
+        InProcessService(azurite.connection_string, callback_hosts="cms.example.com", callback_secrets=SECRET)
     )
-    monkeypatch.setattr(http_api, "get_settings", lambda: service.settings)
-    monkeypatch.setattr(http_api, "_store", lambda settings: service.store)
-    return service
 
 
 def spoil(service: InProcessService, path: str, form: Callable[[bytes], bytes]) -> None:
@@ -60,7 +57,7 @@ def spoil(service: InProcessService, path: str, form: Callable[[bytes], bytes]) 
 
 def tended(service: InProcessService) -> list[str]:
     client = Client({})
-    asyncio.run(tend(client, http_api._in_thread))
+    asyncio.run(tend(client, threads.API))
     return client.started
 
 
@@ -212,7 +209,7 @@ def test_a_lost_run_whose_next_attempt_cannot_be_read_is_parked(service: InProce
     lost, other = service.request(url, name="a"), service.request(url, name="b")
     service.store.put(paths.request_path(f"{lost.job}-2"), b"{")
     client = Client({lost.run: "Failed"})
-    asyncio.run(tend(client, http_api._in_thread))
+    asyncio.run(tend(client, threads.API))
     assert [other.run] == client.started
     assert 1 == len(parked(service))
 

@@ -102,7 +102,7 @@ def test_a_mark_that_cannot_be_removed_takes_nothing_from_work_that_is_done(
 ) -> None:
     store.__class__ = Away
     monkeypatch.setattr("activities.outcome.get_settings", lambda: Settings(storage="x"))
-    monkeypatch.setattr("activities.outcome._store", lambda settings: store)
+    monkeypatch.setattr("activities.outcome.service_store", lambda settings, patient: store)
 
     def work(settings: Any, store: Any) -> dict[str, Any]:
         return {"frames": 1}
