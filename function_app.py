@@ -12,12 +12,16 @@ from activities.score_segment import blueprint as score_segment
 from activities.start_next import blueprint as start_next
 from activities.write_cut import blueprint as write_cut
 from orchestrator.blueprint import blueprint as orchestrators
-from orchestrator.http_api import blueprint as http_api
+from orchestrator.http.batches import blueprint as http_batches
+from orchestrator.http.jobs import blueprint as http_jobs
+from orchestrator.http.service import blueprint as http_service
 from orchestrator.timers import blueprint as timers
 
 app = df.DFApp(http_auth_level=func.AuthLevel.FUNCTION)
 for blueprint in (
-    http_api,
+    http_jobs,
+    http_batches,
+    http_service,
     orchestrators,
     timers,
     plan_job,

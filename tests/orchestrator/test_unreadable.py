@@ -12,7 +12,8 @@ from typing import Any, cast
 import pytest
 
 from infra.local.azurite import Azurite
-from orchestrator import http_api, threads
+from orchestrator import threads
+from orchestrator.http.binding import problems_as_json
 from orchestrator.starting import tend
 from shared import jobs, names
 from shared.contracts import Batch
@@ -172,7 +173,7 @@ def test_who_asks_for_the_job_or_the_batch_itself_is_told_what_is_wrong(service:
     ]
     for ask in asks:
 
-        @http_api._problems_as_json
+        @problems_as_json
         async def handler(ask: Callable[[], Any] = ask) -> Any:
             return ask()
 
