@@ -10,6 +10,7 @@ LAYERS = {
     "shared.redact": "secrets taken out of texts",
     "shared.names": "functions of the app, ids of jobs and runs",
     "shared.settings": "settings from the environment",
+    "shared.cache": "values held for a while",
     "shared.fan_out": "how many units, blocks and videos at a time",
     "shared.contracts": "records and messages, as frozen models",
     "shared.network": "which hosts may be talked to, and connections to checked addresses",

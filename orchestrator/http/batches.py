@@ -16,9 +16,9 @@ from orchestrator.http.binding import (
     problems_as_json,
     serve,
 )
-from orchestrator.recent import Recent
 from orchestrator.starting import ensure_expanded
 from orchestrator.threads import API
+from shared.cache import Cache
 from shared.contracts import Batch, BatchStatus
 from shared.jobs import batches
 from shared.settings import Settings
@@ -27,8 +27,8 @@ from shared.storage import BlobStore
 blueprint = df.Blueprint()
 
 _JSON_LINES = ("application/x-ndjson", "application/jsonl", "application/x-jsonlines")
-_STATUSES = Recent[BatchStatus](RETRY_AFTER_S / 2, dearth=9)
-"""It takes a listing of all of its jobs; who polls as Retry-After says is answered anew each time."""
+_STATUSES = Cache[BatchStatus](RETRY_AFTER_S / 2, ttl_per_load=9)
+"""By store and batch. A status lists all jobs of its batch, so polls in quick succession share one."""
 
 
 @serve(blueprint)
@@ -62,7 +62,7 @@ async def batch_status(req: func.HttpRequest) -> func.HttpResponse:
 
 def _find_status(settings: Settings, store: BlobStore, batch: str) -> BatchStatus:
     """Raises BatchNotFound."""
-    return _STATUSES.get((store, batch), partial(_describe, settings, store, batch))
+    return _STATUSES.get_shared((store, batch), partial(_describe, settings, store, batch))
 
 
 def _describe(settings: Settings, store: BlobStore, batch: str) -> BatchStatus:

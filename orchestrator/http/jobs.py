@@ -16,10 +16,10 @@ from orchestrator.http.binding import (
     problems_as_json,
     serve,
 )
-from orchestrator.recent import Recent
 from orchestrator.starting import ensure_started, live, start_next
 from orchestrator.threads import API, SOURCES
 from shared import jobs
+from shared.cache import Cache
 from shared.contracts import JobAccepted, State, StoredRequest
 from shared.errors import InvalidRequest
 from shared.jobs import Seen, describe, listing, see, see_run, see_waiting, waiting
@@ -28,8 +28,8 @@ from shared.storage import BlobStore, find_end, find_request
 
 blueprint = df.Blueprint()
 
-_WAITING = Recent[dict[str, str]](RETRY_AFTER_S / 2, dearth=9)
-"""Elsewhere one of them may have been cancelled, or asked for by somebody who waits, so long ago at most."""
+_WAITING = Cache[dict[str, str]](RETRY_AFTER_S / 2, ttl_per_load=9)
+"""waiting() by store. It may miss what other processes did since: a cancel, or the same POST on its own."""
 
 
 @serve(blueprint)
@@ -41,7 +41,7 @@ async def submit(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     if end is not None:
         accepted = _accepted(stored, end.state)
         return answer(accepted, Location=accepted.status_url)
-    await API.run_with_store(_WAITING.forget)
+    await API.run_with_store(_WAITING.discard)
     await ensure_started(client, stored, API)
     return _answer_accepted(stored)
 
@@ -80,7 +80,7 @@ async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
 
 def _see(settings: Settings, store: BlobStore, job: str) -> tuple[Seen, bool]:
     """The last attempt at a job, and whether it waits in a batch. Raises JobNotFound."""
-    run = _WAITING.get(store, partial(waiting, settings, store)).get(job)
+    run = _WAITING.get_shared(store, partial(waiting, settings, store)).get(job)
     return (see_waiting(store, run), True) if run else (see(store, job), False)
 
 
@@ -89,7 +89,7 @@ def _see(settings: Settings, store: BlobStore, job: str) -> tuple[Seen, bool]:
 async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -> func.HttpResponse:
     stored = await API.run_with_store(find_request, req.route_params["id"])
     _, by_this_call = await API.run_with_store(jobs.cancel, stored)
-    await API.run_with_store(_WAITING.forget)
+    await API.run_with_store(_WAITING.discard)
     if by_this_call:
         for instance in await API.run_with_store(jobs.instances, stored.run):
             running = await live(client, instance)

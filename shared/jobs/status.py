@@ -1,8 +1,8 @@
-"""What a job's callers are told of it: state, progress, links.
+"""The status of a job for its callers: state, progress, links.
 
-Asked far more often than anything changes. A job that is complete stays so, and costs storage nothing for a
-while; those that wait in a batch are told by one listing for all; any other costs one listing, which tells
-of its attempts, its end and its units at once.
+Callers poll far more often than anything changes. A complete job stays complete, so its status is held for a
+while and costs storage nothing; one listing covers all jobs that wait in batches; any other job costs one
+listing, which shows its attempts, its end and its units at once.
 """
 
 from __future__ import annotations
@@ -11,12 +11,11 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
-from time import monotonic
+from functools import partial
 from typing import Any
-from zlib import crc32
 
 from shared import names
+from shared.cache import Cache
 from shared.callbacks import describe_callback
 from shared.contracts import (
     EndRecord,
@@ -43,6 +42,8 @@ from shared.timelines import FORMATS
 
 _KEPT_S = 300
 """Records that are written once are asked for again after that: retention may have removed them."""
+_SPREAD = 0.5
+"""So that jobs that were asked for together are not all looked up anew together."""
 _MOST_KEPT = 4096
 _UNSETTLED = 20
 """In front of those whose turn it is may stand a few that have ended and are not settled yet."""
@@ -69,19 +70,19 @@ class Seen:
     units: int
 
 
-class _MayChange(Exception):
-    """Carries what must not be remembered past lru_cache."""
-
-    def __init__(self, seen: Seen) -> None:
-        self.seen = seen
+_COMPLETE = Cache[Seen](_KEPT_S, spread=_SPREAD, max_size=_MOST_KEPT)
+_REQUESTS = Cache[StoredRequest](_KEPT_S, spread=_SPREAD, max_size=_MOST_KEPT)
+_ENDS = Cache[EndRecord](_KEPT_S, spread=_SPREAD, max_size=_MOST_KEPT)
 
 
 def see(store: BlobStore, job: str) -> Seen:
     """The last attempt at a job. Raises JobNotFound."""
-    try:
-        return _complete(store, job, _now(job))
-    except _MayChange as found:
-        return found.seen
+    return _COMPLETE.get((store, job), partial(_look, store, job), keep_if=_is_complete)
+
+
+def _is_complete(seen: Seen) -> bool:
+    """Nothing changes a complete job any more; any other may get another attempt."""
+    return seen.end is not None and seen.end.state is State.COMPLETED
 
 
 def waiting(settings: Settings, store: BlobStore) -> dict[str, str]:
@@ -95,7 +96,7 @@ def waiting(settings: Settings, store: BlobStore) -> dict[str, str]:
 def see_waiting(store: BlobStore, run: str) -> Seen:
     """A run of those that wait. Raises JobNotFound."""
     try:
-        return Seen(_request(store, run, _now(run)), None, 0)
+        return Seen(_request(store, run), None, 0)
     except BlobNotFound:
         raise JobNotFound("There is no job with this id.") from None
 
@@ -104,20 +105,6 @@ def see_run(store: BlobStore, stored: StoredRequest) -> Seen:
     """One attempt, whichever it is."""
     path = paths.summaries_path(stored.run)
     return Seen(stored, Records(store, stored.run).find_end(), sum(1 for _ in store.list(path)))
-
-
-def _now(key: str) -> int:
-    """In which of its periods a key is. Each begins them at another moment: not all are asked for at once."""
-    return int((monotonic() + crc32(key.encode()) % _KEPT_S) // _KEPT_S)
-
-
-@lru_cache(maxsize=_MOST_KEPT)
-def _complete(store: BlobStore, job: str, now: int) -> Seen:
-    """Of a job that is complete, which nothing changes any more. Raises _MayChange, JobNotFound."""
-    seen = _look(store, job)
-    if seen.end is None or seen.end.state is not State.COMPLETED:
-        raise _MayChange(seen)
-    return seen
 
 
 def _look(store: BlobStore, job: str) -> Seen:
@@ -138,21 +125,17 @@ def _look(store: BlobStore, job: str) -> Seen:
         raise JobNotFound("There is no job with this id.")
     run = names.run_id(job, last)
     try:
-        now = _now(run)
-        stored = _request(store, run, now)
-        return Seen(stored, _end(store, run, now) if last in ended else None, units[last])
+        return Seen(_request(store, run), _end(store, run) if last in ended else None, units[last])
     except BlobNotFound:  # removed since it was listed
         raise JobNotFound("There is no job with this id.") from None
 
 
-@lru_cache(maxsize=_MOST_KEPT)
-def _request(store: BlobStore, run: str, now: int) -> StoredRequest:
-    return Records(store, run).request
+def _request(store: BlobStore, run: str) -> StoredRequest:
+    return _REQUESTS.get((store, run), partial(load_request, store, run))
 
 
-@lru_cache(maxsize=_MOST_KEPT)
-def _end(store: BlobStore, run: str, now: int) -> EndRecord:
-    return records.read(store, EndRecord, paths.end_path(run))
+def _end(store: BlobStore, run: str) -> EndRecord:
+    return _ENDS.get((store, run), partial(records.read, store, EndRecord, paths.end_path(run)))
 
 
 def describe(settings: Settings, store: BlobStore, seen: Seen, live: Live | None, now: datetime) -> JobStatus:
