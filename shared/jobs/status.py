@@ -131,7 +131,7 @@ def _look(store: BlobStore, job: str) -> Seen:
 
 
 def _request(store: BlobStore, run: str) -> StoredRequest:
-    return _REQUESTS.get((store, run), partial(load_request, store, run))
+    return _REQUESTS.get((store, run), lambda: Records(store, run).request)
 
 
 def _end(store: BlobStore, run: str) -> EndRecord:

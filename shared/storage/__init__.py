@@ -17,7 +17,7 @@ from shared.storage.clients import (
     translated,
     transport,
 )
-from shared.storage.records import Records, find_latest, find_request
+from shared.storage.records import Records, find_end, find_latest, find_request
 from shared.storage.secrets import (
     Secrets,
     find_batch_secrets,
@@ -46,6 +46,7 @@ __all__ = [
     "Secrets",
     "find_batch_secrets",
     "find_callback_query",
+    "find_end",
     "find_latest",
     "find_request",
     "find_sas",

@@ -19,7 +19,7 @@ from azure.durable_functions.models.utils import http_utils
 from infra.local.app import load
 from infra.local.azurite import Azurite
 from infra.local.http import PREFIX, client_binding
-from orchestrator.http import service
+from orchestrator.http import service as handlers
 from orchestrator.starting import live
 from shared.errors import StorageUnavailable
 from tests.support.in_process import InProcessService
@@ -101,7 +101,7 @@ def test_health_is_503_where_the_hub_cannot_be_reached() -> None:
 
 
 def test_health_does_not_wait_for_a_hub_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(service, "_HUB_S", 0.2)
+    monkeypatch.setattr(handlers, "_HUB_S", 0.2)
     answered = Event()
     with hub(404, "", answered) as address:
         status, body = health(address)
