@@ -70,7 +70,7 @@ audit: ## ask the registry's advisory service about the locked packages
 
 ##@ Measure
 
-# TESTS: some alone, as tests/shared/test_edits.py, which writes no results.
+# TESTS: some alone, as tests/shared/timelines/test_edits.py, which writes no results.
 coverage: $(BIN)/.dev ## measure the lines and branches that the tests reach: TESTS=
 	$(BIN)/python -m bench.coverage $${TESTS:+--only $$TESTS} -- $(SPREAD)
 
