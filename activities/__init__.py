@@ -1,1 +1,1 @@
-"""The activities: one thin module each. They unpack, call shared, and pack."""
+"""The activities, one thin module each: it unpacks the task, calls shared, and packs the answer."""

@@ -1,4 +1,4 @@
-"""Activity: one attempt to tell a run's callback how it ended."""
+"""Activity: call a run's callback once, with how the run ended."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activity: write the last word of a job that failed."""
+"""Activity: write the end of a run that failed."""
 
 from __future__ import annotations
 

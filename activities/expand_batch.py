@@ -1,4 +1,4 @@
-"""Activity: make jobs of a few of a batch's requests."""
+"""Activity: make jobs of one block of a batch's requests."""
 
 from __future__ import annotations
 

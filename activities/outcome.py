@@ -1,6 +1,6 @@
-"""How an activity answers: a failure that is expected is a value, never an exception.
+"""How an activity answers: an expected failure is a value, never an exception.
 
-An exception in one task of a fan-out would hide the results of all the others.
+An exception in one task of a fan-out would hide the results of all other tasks.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ def outcome(
 ) -> dict[str, Any]:
     """{"ok": true, ...} from work, or {"ok": false, "error": {code, message, action, retryable}}.
 
-    step: of work that may kill its process; attempts at it are counted. `where` is repeated in both and in
-    the log. Under 4 KB: history keeps every answer.
+    step: counts the attempts at work that may kill its process. where: repeated in the answer and in the log.
+    An answer stays under 4 KB, since history keeps it.
     """
     try:
         settings = get_settings()
@@ -39,7 +39,7 @@ def outcome(
 
 
 async def outcome_of(work: Callable[[], Awaitable[dict[str, Any]]], **where: Any) -> dict[str, Any]:
-    """`outcome` of work that awaits a durable client; what blocks in it runs on threads.ACTIVITIES."""
+    """`outcome` of work that awaits a durable client, and runs blocking calls on threads.ACTIVITIES."""
     try:
         return {"ok": True, **where, **await work()}
     except Exception as failure:
@@ -47,7 +47,7 @@ async def outcome_of(work: Callable[[], Awaitable[dict[str, Any]]], **where: Any
 
 
 def _failed(failure: Exception, where: dict[str, Any]) -> dict[str, Any]:
-    """Called where the failure is handled, so that its traceback is at hand."""
+    """The answer to a failure. The caller is handling it, so that its traceback can be logged."""
     if isinstance(failure, MatchcutError):
         log.warning("%s: %s (%s)", where, failure.code, redact(failure.message))
         return {"ok": False, **where, "error": failure.record()}

@@ -1,4 +1,4 @@
-"""Activity: look into the video and write plan.json."""
+"""Activity: probe the video and write plan.json."""
 
 from __future__ import annotations
 

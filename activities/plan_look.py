@@ -1,4 +1,4 @@
-"""Activity: plan the second fan-out, from what the first one left."""
+"""Activity: plan the second fan-out from the results of the first one."""
 
 from __future__ import annotations
 

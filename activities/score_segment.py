@@ -1,4 +1,4 @@
-"""Activity: score one unit of a job: a segment or a span of the picture, the sound, or a sweep."""
+"""Activity: score one unit of a run: a segment or a span of the picture, the sound, or a sweep."""
 
 from __future__ import annotations
 

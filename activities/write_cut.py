@@ -1,4 +1,4 @@
-"""Activity: stitch, spot, cut, and write every timeline."""
+"""Activity: stitch the scores, spot events, cut, and write every timeline."""
 
 from __future__ import annotations
 

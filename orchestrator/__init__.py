@@ -1,1 +1,1 @@
-"""The durable orchestration and the HTTP API: bindings over shared."""
+"""Bindings over shared: the durable orchestrations, the HTTP API, the timers."""

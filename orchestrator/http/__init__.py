@@ -1,4 +1,4 @@
-"""The HTTP API. ROUTES has an entry for each function; handlers stand in jobs, batches and service.
+"""The HTTP API over shared.jobs. Errors are problem+json (RFC 9457).
 
-Handlers bind what shared.jobs does to requests and answers. Errors are problem+json (RFC 9457).
+routes has the table of all functions; jobs, batches and service have their handlers.
 """

@@ -1,4 +1,4 @@
-"""What every handler needs: its route, its answer, and problems instead of exceptions."""
+"""What handlers share: their registration, answers, problems, and what they read from a request."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from shared.redact import redact
 from shared.settings import get_settings
 
 RETRY_AFTER_S = 2
-"""After which a caller of what still runs should ask again."""
+"""Callers of work that still runs are asked to come again after this many seconds."""
 
 Handler = Callable[..., Awaitable[func.HttpResponse]]
 log = logging.getLogger("matchcut")
@@ -31,9 +31,9 @@ _ROUTES = {route.name: route for route in ROUTES}
 
 
 def serve(blueprint: df.Blueprint) -> Callable[[Handler], Any]:
-    """Registers a handler under its entry of ROUTES. A parameter `client` gets a durable client.
+    """Registers a handler under the entry of ROUTES that has its name. Raises KeyError where there is none.
 
-    The decorated handler raises KeyError where ROUTES has no entry of its name.
+    A handler with a parameter `client` gets a durable client.
     """
 
     def register(handler: Handler) -> Any:
@@ -50,14 +50,14 @@ def serve(blueprint: df.Blueprint) -> Callable[[Handler], Any]:
 def answer(
     body: BaseModel | dict[str, Any], status: int = 200, media_type: str = "application/json", **headers: str
 ) -> func.HttpResponse:
-    """headers: by name, with _ for -."""
+    """An answer in JSON. headers: by name, with _ for -."""
     text = body.model_dump_json() if isinstance(body, BaseModel) else json.dumps(body)
     named = {name.replace("_", "-"): value for name, value in headers.items()}
     return func.HttpResponse(text, status_code=status, mimetype=media_type, headers=named)
 
 
 def problems_as_json(handler: Handler) -> Handler:
-    """Expected failures become problems; unexpected ones too, without their text."""
+    """Answers a MatchcutError of the handler as its problem, any other error as one without its text."""
 
     @wraps(handler)
     async def guarded(*args: Any, **kwargs: Any) -> func.HttpResponse:
@@ -87,13 +87,13 @@ def _problem(failure: MatchcutError) -> func.HttpResponse:
 
 
 def caller_of(req: func.HttpRequest) -> str | None:
-    """Who asks, as quotas count callers."""
+    """The id under which quotas count this caller; None for a caller without a key."""
     headers = {name.lower(): value for name, value in req.headers.items()}
     return quotas.caller_id(get_settings(), headers, req.params)
 
 
 def idempotency_key(req: func.HttpRequest) -> str | None:
-    """Raises InvalidRequest where it is empty or too long."""
+    """The Idempotency-Key of the request, if any. Raises InvalidRequest where it is empty or too long."""
     key: str | None = req.headers.get("Idempotency-Key")
     if key is not None and not 1 <= len(key) <= 200:
         raise InvalidRequest("Idempotency-Key has 1 to 200 characters.")

@@ -16,7 +16,7 @@ from orchestrator.http.binding import (
     problems_as_json,
     serve,
 )
-from orchestrator.starting import ensure_started, live, start_next
+from orchestrator.starting import ensure_started, find_instance, start_next_runs
 from orchestrator.threads import API, SOURCES
 from shared import jobs
 from shared.cache import Cache
@@ -69,7 +69,7 @@ async def status(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     job, running = req.route_params["id"], None
     seen, waits = await API.run(_see, job)
     if seen.end is None and not waits:
-        running = await live(client, seen.stored.run)
+        running = await find_instance(client, seen.stored.run)
         if running is not None and running.over:  # it may have ended since it was seen
             seen = await API.run_with_store(see, job)
     found = await API.run(describe, seen, running, datetime.now(UTC))
@@ -92,11 +92,11 @@ async def cancel(req: func.HttpRequest, client: df.DurableOrchestrationClient) -
     await API.run_with_store(_WAITING.discard)
     if by_this_call:
         for instance in await API.run_with_store(jobs.instances, stored.run):
-            running = await live(client, instance)
+            running = await find_instance(client, instance)
             if running is not None and not running.over:
                 await client.terminate(instance, "cancelled")
         if stored.request.callback or stored.priority == "batch":
-            await start_next(client, API)  # its flow was ended, and cannot do so
+            await start_next_runs(client, API)  # the terminated instance cannot
     seen = await API.run_with_store(see_run, stored)
     found = await API.run(describe, seen, None, datetime.now(UTC))
     return answer(found, 202 if by_this_call else 200)

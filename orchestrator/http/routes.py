@@ -1,4 +1,4 @@
-"""The table of the HTTP functions: binding.serve registers handlers by it, and openapi describes it."""
+"""The table of all HTTP functions. The host's bindings and the OpenAPI document follow from it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Path:
-    """template: below /api/, with its parameters in braces. parameters: those of every route of this path."""
+    """template: below /api/, with placeholders in braces. parameters: of every route of this path."""
 
     template: str
     parameters: tuple[Parameter, ...] = ()
@@ -60,7 +60,7 @@ class Body:
 
 @dataclass(frozen=True)
 class Answer:
-    """An answer that is no problem. headers: names of those that it always has."""
+    """An answer without a problem. headers: names of the headers that it always has."""
 
     status: int
     description: str
@@ -70,10 +70,11 @@ class Answer:
 
 @dataclass(frozen=True)
 class Route:
-    """One HTTP function. problems: statuses of its problem+json answers, besides 401.
+    """One HTTP function.
 
-    name: of the handler, and so of the function in the host. operation_id: its name in the document, where
-    that differs.
+    name: that of its handler, and so of the function in the host. operation_id: its name in the document,
+    where that differs. parameters: its own, beside those of its path. problems: statuses of its problem+json
+    answers. A route with a key also answers 401.
     """
 
     name: str

@@ -13,7 +13,7 @@ from aiohttp import ClientConnectionError
 
 from infra.local.azurite import Azurite
 from orchestrator import threads
-from orchestrator.starting import ensure_started, start_next, tend
+from orchestrator.starting import ensure_started, start_next_runs, start_open_work
 from shared import names
 from shared.errors import StorageUnavailable
 from shared.jobs.batches import accept_batch, parse_batch
@@ -100,7 +100,7 @@ def test_those_whose_turn_it_is_are_started_and_no_others(service: InProcessServ
     batch = [service.request(url, priority="batch", name=f"b{n}").run for n in range(6)]
     alone = service.request(url, name="alone").run
     client = Client({batch[0]: "Running"})
-    assert 1 + service.settings.batch_jobs == asyncio.run(start_next(client, threads.API))
+    assert 1 + service.settings.batch_jobs == asyncio.run(start_next_runs(client, threads.API))
     assert [alone, *batch[1:4]] == client.started
     assert ("job", {"job": alone, "batch": False, "leads": False}) == client.inputs[alone]
     assert ("job", {"job": batch[1], "batch": True, "leads": True}) == client.inputs[batch[1]]
@@ -112,7 +112,7 @@ def test_what_a_dead_process_has_left_is_tended(service: InProcessService) -> No
     body = json.dumps({"videos": [url] * 30}).encode()
     batch = accept_batch(service.settings, service.store, *parse_batch(body, lines=False), None)
     client = Client({})
-    asyncio.run(tend(client, threads.API))
+    asyncio.run(start_open_work(client, threads.API))
     assert [batch.id, lost] == client.started
     assert ("batch", {"total": 30}) == client.inputs[batch.id]
 
@@ -127,7 +127,7 @@ def test_of_two_that_tend_at_once_the_later_one_is_refused_and_content(
     body = json.dumps({"videos": [url]}).encode()
     batch = accept_batch(service.settings, service.store, *parse_batch(body, lines=False), None)
     client = kind({})
-    asyncio.run(tend(client, threads.API))
+    asyncio.run(start_open_work(client, threads.API))
     known = client.instances.keys() | set(client.started)
     assert {batch.id, lost, names.callback_id("m-1")} == known
 
@@ -135,7 +135,7 @@ def test_of_two_that_tend_at_once_the_later_one_is_refused_and_content(
 def test_a_callback_that_the_host_does_not_start_is_trouble_that_may_pass(service: InProcessService) -> None:
     service.store.put(paths.open_callback_path("m-1"), b"")
     with pytest.raises(StorageUnavailable):
-        asyncio.run(tend(Client({}, refuses=True), threads.API))
+        asyncio.run(start_open_work(Client({}, refuses=True), threads.API))
 
 
 class DeafClient(Client):

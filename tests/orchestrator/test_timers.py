@@ -15,7 +15,7 @@ from infra.local.app import load
 from infra.local.azurite import Azurite
 from infra.local.embedded import EmbeddedHost
 from infra.local.http import PREFIX, client_binding
-from orchestrator.timers import purge, sweep
+from orchestrator.timers import purge_old_history, remove_old_records
 from shared.settings import RETENTION_SCHEDULE, Settings, retention_schedule
 from tests.infra.local.conftest import TINY
 from tests.support.clips import make_clip
@@ -29,7 +29,7 @@ def test_the_sweep_says_what_it_removed(azurite: Azurite, caplog: pytest.LogCapt
     service.run(service.upload(make_clip(5)), models=["motion"])
     time.sleep(1.1)  # storage tells times in whole seconds
     with caplog.at_level(logging.INFO, "matchcut"):
-        sweep(service.settings, datetime.now(UTC) + timedelta(days=100))
+        remove_old_records(service.settings, datetime.now(UTC) + timedelta(days=100))
     assert "retention removed: 1 jobs (" in caplog.text
     assert [] == list(service.store.list(""))
 
@@ -53,7 +53,7 @@ def test_history_is_purged_of_what_is_over_and_began_long_ago(caplog: pytest.Log
                 await asyncio.sleep(0.05)
             seen = []
             for settings, days in ((kept, 100), (dry, 100), (wet, 13), (wet, 15)):
-                await purge(client, settings, datetime.now(UTC) + timedelta(days=days))
+                await purge_old_history(client, settings, datetime.now(UTC) + timedelta(days=days))
                 seen.append(await there())
             await http_utils._close_session()
             return seen

@@ -14,7 +14,7 @@ import pytest
 from infra.local.azurite import Azurite
 from orchestrator import threads
 from orchestrator.http.binding import problems_as_json
-from orchestrator.starting import tend
+from orchestrator.starting import start_open_work
 from shared import jobs, names
 from shared.contracts import Batch
 from shared.errors import RecordUnreadable
@@ -58,7 +58,7 @@ def spoil(service: InProcessService, path: str, form: Callable[[bytes], bytes]) 
 
 def tended(service: InProcessService) -> list[str]:
     client = Client({})
-    asyncio.run(tend(client, threads.API))
+    asyncio.run(start_open_work(client, threads.API))
     return client.started
 
 
@@ -210,7 +210,7 @@ def test_a_lost_run_whose_next_attempt_cannot_be_read_is_parked(service: InProce
     lost, other = service.request(url, name="a"), service.request(url, name="b")
     service.store.put(paths.request_path(f"{lost.job}-2"), b"{")
     client = Client({lost.run: "Failed"})
-    asyncio.run(tend(client, threads.API))
+    asyncio.run(start_open_work(client, threads.API))
     assert [other.run] == client.started
     assert 1 == len(parked(service))
 

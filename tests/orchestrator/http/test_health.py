@@ -20,7 +20,7 @@ from infra.local.app import load
 from infra.local.azurite import Azurite
 from infra.local.http import PREFIX, client_binding
 from orchestrator.http import service as handlers
-from orchestrator.starting import live
+from orchestrator.starting import find_instance
 from shared.errors import StorageUnavailable
 from tests.support.in_process import InProcessService
 
@@ -101,7 +101,7 @@ def test_health_is_503_where_the_hub_cannot_be_reached() -> None:
 
 
 def test_health_does_not_wait_for_a_hub_that_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "_HUB_S", 0.2)
+    monkeypatch.setattr(handlers, "HUB_TIMEOUT_S", 0.2)
     answered = Event()
     with hub(404, "", answered) as address:
         status, body = health(address)
@@ -114,7 +114,9 @@ def test_an_error_of_the_hub_is_not_taken_for_a_run_that_is_not_there() -> None:
 
         async def look() -> None:
             try:
-                await live(DurableOrchestrationClient(client_binding(address + PREFIX, "matchcut")), "m-1")
+                await find_instance(
+                    DurableOrchestrationClient(client_binding(address + PREFIX, "matchcut")), "m-1"
+                )
             finally:
                 await http_utils._close_session()
 
