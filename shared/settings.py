@@ -129,7 +129,7 @@ class Settings(BaseSettings):
         "pcm_bluray",
     )  # fmt: skip
     max_activity_bytes: int = 2 * 1024**3
-    """Memory that one activity may take beyond what its process had: see limits.within."""
+    """Memory that one activity may take beyond what its process had: see shared.steps.within."""
     max_activity_cpu_s: int = 2 * 3600
     """CPU time of one activity: what host.json gives a function of wall time."""
     max_activity_wall_s: int = 2 * 3600 - 300

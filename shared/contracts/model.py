@@ -91,8 +91,8 @@ class ModelManifest(Contract):
         "onnxruntime", exclude_if=lambda told: told == "onnxruntime"
     )
     """rapidocr: the optional package of that name reads the scoreboard, with networks of its own; there is
-    no model.onnx, and `digest` is shared.scoreboard.digest_of. The default is not written: it came later than
-    most manifests, whose digests it leaves as they were."""
+    no model.onnx, and `digest` is shared.models.scoreboard.digest_of. The default is not written: it came
+    later than most manifests, whose digests it leaves as they were."""
     kind: Literal["frame", "pair", "clip", "audio", "head"]
     source: Name | None = None
     """The model whose embedding a head reads."""

@@ -201,7 +201,7 @@ def _goals(home: _Token, away: _Token) -> tuple[int, int] | None:
 
 
 class Scoreboard:
-    """Reads the boards of single pictures; stands where shared.inference.Model does.
+    """Reads the boards of single pictures; stands where shared.models.Model does.
 
     The same picture gives the same scores, whatever is read before it: one thread, one picture a run.
     """

@@ -1,6 +1,6 @@
 """The HTTP side: the app's HTTP functions under their route prefix, and the management routes.
 
-authLevel asks for a key where the host has keys (infra.local.keys); the levels function and admin are
+authLevel asks for a key where the host has keys (infra.local.http.keys); the levels function and admin are
 one. Without keys everybody is let in: the host is meant for one machine and binds to loopback unless
 told otherwise. The management routes answer loopback callers only, whatever the host is bound to.
 """

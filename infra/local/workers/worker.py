@@ -1,6 +1,6 @@
 """One worker process: loads the app, runs one activity or timer function at a time, dies with its host.
 
-    python -m infra.local.worker FD MODULE BINDING
+    python -m infra.local.workers.worker FD MODULE BINDING
 
 FD is an inherited socket, BINDING the JSON that durable clients get. In: (function, input JSON,
 invocation id). Out: first ("ready", pid) or ("error", sentence), then one ("result", JSON) or
