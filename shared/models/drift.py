@@ -1,4 +1,4 @@
-"""How far a model's scores have moved from where they were when it was made (floor 2, pure).
+"""How far a model's scores have moved from where they were when it was made (pure).
 
 A reference is a histogram per label over known footage: sample/reference.json of a model. A model that
 meets other footage than it was made for scores it elsewhere, long before anybody misses an event.

@@ -1,4 +1,4 @@
-"""Score tracks: one model's scores on its global grid (floor 2, pure)."""
+"""Score tracks: one model's scores on its global grid (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tracks -> signals: each model's column on one grid, made comparable, 0 to 1 (floor 2, pure).
+"""Tracks -> signals: each model's column on one grid, made comparable, 0 to 1 (pure).
 
 All arrays are float64 of shape (points,); point k lies at k / grid seconds. NaN means that
 nothing is known there, and stays NaN through every step: no step fills a gap.

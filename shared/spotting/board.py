@@ -1,4 +1,4 @@
-"""Readings of a scoreboard -> its score and clock as text on the timeline (floor 2, pure)."""
+"""Readings of a scoreboard -> its score and clock as text on the timeline (pure)."""
 
 from __future__ import annotations
 

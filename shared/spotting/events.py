@@ -1,4 +1,4 @@
-"""Signals -> fused scores -> peaks -> events, and shot changes (floor 2, pure).
+"""Signals -> fused scores -> peaks -> events, and shot changes (pure).
 
 Excitement as a weighted sum of sound and motion against their own baseline follows Hanjalic,
 "Adaptive extraction of highlights from a sport video based on excitement modeling", IEEE

@@ -1,4 +1,4 @@
-"""What a cascade looks at: spans that follow from the profile's own rules (floor 2, pure).
+"""What a cascade looks at: spans that follow from the profile's own rules (pure).
 
 A sweep scores some of a rule's signals on everything. What the others could still add bounds the
 score from above; where the bound stays below the rule's threshold, no look can make an event, so none is

@@ -1,4 +1,4 @@
-"""What a job cost, from what it used and a tariff (floor 2, pure)."""
+"""What a job cost, from what it used and a tariff (pure)."""
 
 from __future__ import annotations
 

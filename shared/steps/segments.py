@@ -1,4 +1,4 @@
-"""Split a video into segments (floor 2, pure)."""
+"""Split a video into segments (pure)."""
 
 from __future__ import annotations
 

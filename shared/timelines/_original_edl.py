@@ -1,4 +1,4 @@
-"""The edit decision list in the original dialect (floor 2, pure).
+"""The edit decision list in the original dialect (pure).
 
 CMX 3600 with columns parted by one space and event numbers of six digits. Each clip is preceded
 by a second of black, and stands in the list as a V event, an AA event and a NONE event with

@@ -1,4 +1,4 @@
-"""Events -> edits: roll, clamp, merge, number (floor 2, pure)."""
+"""Events -> edits: roll, clamp, merge, number (pure)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frame numbers as timecode and back, by integers only (floor 2, pure).
+"""Frame numbers as timecode and back, by integers only (pure).
 
 A timecode is the count of a 24 h clock that numbers `nominal_base(rate)` frames each second.
 Where the true rate is a little slower (30000/1001 against 30) that clock falls behind by 3.6 s
