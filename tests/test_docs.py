@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from pkgutil import resolve_name
 
 import pytest
 
@@ -14,6 +15,7 @@ FOLDERS = "activities|bench|client|docs|infra|locks|models|orchestrator|samples|
 NAMED = re.compile(rf"(?<![\w/.:{{}}-])(?:{FOLDERS})/[\w./*<>{{}}-]*")
 MADE = {"bench/results/coverage.json"}
 """Files that a target of make writes and git ignores."""
+DOTTED = re.compile(r"(?<![\w./])shared(?:\.[A-Za-z_]\w*)+(?![\w/])")
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 SECTION = re.compile(r'\(?([\w./-]+\.md)\)?,\s+"([^"]+)"')
 
@@ -61,6 +63,18 @@ def is_there(path: str) -> bool:
     """A file, a folder, a module without its ending, or how the names of several begin."""
     there = ROOT / path
     return there.exists() or any(there.parent.glob(f"{there.name}*"))
+
+
+@pytest.mark.parametrize("ending", [".md", ".py"])
+def test_every_dotted_name_of_the_core_is_there(ending: str) -> None:
+    missing = []
+    for page in texts(ending):
+        for name in DOTTED.findall(page.read_text()):
+            try:
+                resolve_name(name)
+            except (ImportError, AttributeError):
+                missing.append(f"{page.relative_to(ROOT)}: {name}")
+    assert [] == missing
 
 
 @pytest.mark.parametrize("page", PAGES)
