@@ -15,20 +15,11 @@ import pytest
 from infra.local.app import load
 from shared.contracts import Result
 from tests.support.clips import MEDIA, make_clip
-from tests.support.service import Service
+from tests.support.service import Service, problem
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 
 LIVELY = {"thresholds": {"highlight": 0.1}}
-
-
-def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
-    assert status == answer.status_code, answer.text
-    assert answer.headers["content-type"].startswith("application/problem+json")
-    body: dict[str, Any] = answer.json()
-    assert status == body["status"]
-    assert all(body[field] for field in ("type", "title", "detail", "code", "action"))
-    return body
 
 
 def test_a_posted_url_becomes_an_edl(service: Service, match: bytes) -> None:

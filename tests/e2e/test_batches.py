@@ -13,10 +13,9 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from client.commands import app
-from tests.e2e.test_api import problem
 from tests.support.clips import make_clip
 from tests.support.in_process import LIGHT
-from tests.support.service import Service
+from tests.support.service import Service, problem
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 

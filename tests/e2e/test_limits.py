@@ -9,10 +9,9 @@ import httpx
 import pytest
 
 from infra.local.embedded import EmbeddedHost
-from tests.e2e.test_api import problem
 from tests.support.clips import make_clip
 from tests.support.in_process import LIGHT
-from tests.support.service import Service
+from tests.support.service import Service, problem
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 

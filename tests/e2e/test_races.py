@@ -10,8 +10,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.e2e.test_api import problem
-from tests.support.service import Service
+from tests.support.service import Service, problem
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 

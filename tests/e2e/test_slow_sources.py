@@ -15,11 +15,9 @@ import pytest
 
 from infra.local.embedded import EmbeddedHost
 from orchestrator.threads import SOURCE_THREADS
-from tests.e2e.test_api import problem
-from tests.shared.network.test_outbound import BLOB
 from tests.support.clips import make_clip
-from tests.support.receivers import Play, Receiver, drip
-from tests.support.service import Service
+from tests.support.receivers import BLOB, Play, Receiver, drip
+from tests.support.service import Service, problem
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 _LIMIT_S = 120

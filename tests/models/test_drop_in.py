@@ -6,7 +6,6 @@ import json
 import shutil
 import uuid
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -20,6 +19,7 @@ from shared.settings import ROOT
 from shared.steps import run_cut, run_plan, run_score
 from shared.storage import Records
 from tests.support.in_process import InProcessService
+from tests.support.novelty import write_profile
 
 pytestmark = pytest.mark.azurite
 
@@ -100,35 +100,10 @@ def level(folder: Path) -> None:
     write(Build(graph, manifest, sample), folder)
 
 
-def profile(folder: Path) -> None:
-    """Events where the new sound model is above its baseline; weights on all three."""
-
-    def signal(name: str, model: str, label: str, **more: Any) -> dict[str, Any]:
-        return {"name": name, "model": model, "label": label, "low": 0.0, "high": 1.0, **more}
-
-    document = {
-        "schema_version": 1, "name": "novelty", "description": "Three models nobody knew.", "grid": "2/1",
-        "models": ["new-brightness", "new-flicker", "new-level"],
-        "signals": [
-            signal("loud", "new-level", "rms", transform="baseline", baseline_s=60, high=4.0),
-            signal("green", "new-brightness", "green"),
-            signal("flicker", "new-flicker", "flicker"),
-        ],
-        "rules": [{
-            "label": "surprise", "weights": {"loud": 4, "green": 0.5, "flicker": 0.5},
-            "threshold": 0.4, "release": 0.2, "min_gap_s": 5,
-        }],
-        "shots": None, "cut": {"pre_roll_s": 2, "post_roll_s": 2, "merge_gap_s": 1},
-    }  # fmt: skip
-    path = folder / "profiles" / "novelty.json"
-    path.parent.mkdir()
-    path.write_text(json.dumps(document))
-
-
 def test_three_unseen_models_run_and_cut_by_manifest_only(
     azurite: Azurite, match: bytes, tmp_path: Path
 ) -> None:
-    for make in (brightness, flicker, level, profile):
+    for make in (brightness, flicker, level, write_profile):
         make(tmp_path)
     service = InProcessService(azurite.connection_string, models_dir=tmp_path)
     url = service.upload(match)
@@ -176,7 +151,7 @@ def ship(service: InProcessService, folder: Path) -> None:
 @pytest.fixture
 def shipped(azurite: Azurite, tmp_path: Path) -> InProcessService:
     """A service with no models built in, and the three new ones in a container."""
-    for make in (brightness, flicker, level, profile):
+    for make in (brightness, flicker, level, write_profile):
         make(tmp_path / "made")
     (tmp_path / "none").mkdir()
     service = InProcessService(

@@ -17,9 +17,9 @@ from infra.local.embedded import EmbeddedHost
 from infra.local.http import PREFIX, client_binding
 from orchestrator.timers import purge_old_history, remove_old_records
 from shared.settings import RETENTION_SCHEDULE, Settings, retention_schedule
-from tests.infra.local.conftest import TINY
 from tests.support.clips import make_clip
 from tests.support.in_process import InProcessService
+from tests.support.tiny import TINY
 
 pytestmark = pytest.mark.azurite
 

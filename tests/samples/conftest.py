@@ -1,19 +1,11 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
 from samples.match import write_match
-from samples.truth import Truth
-
-
-@dataclass(frozen=True)
-class Sample:
-    path: Path
-    truth: Truth
+from tests.support.sample import Sample
 
 
 @pytest.fixture(scope="session")

@@ -11,7 +11,7 @@ import pytest
 
 from samples.match import EncoderFailed, find_ffmpeg, truth_path, write_match
 from samples.truth import Truth
-from tests.samples.conftest import Sample
+from tests.support.sample import Sample
 
 NTSC = Fraction(30000, 1001)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import cast
@@ -12,11 +12,15 @@ import av
 import numpy as np
 from av.video.stream import VideoStream
 
+from shared.contracts import VideoInfo
 from shared.errors import StorageUnavailable
-from shared.video import RangeReader
+from shared.video import RangeReader, probe
 
 MEDIA = Path(__file__).resolve().parents[3] / "shared" / "media"
 """Real footage, where it is."""
+
+
+NTSC = Fraction(30000, 1001)
 
 
 def reader(source: Path | bytes) -> RangeReader:
@@ -107,3 +111,47 @@ def make_clip(
                 muxer.mux(audio.encode(chunk))
             muxer.mux(audio.encode(None))
     return out.getvalue()
+
+
+def info_of(data: bytes) -> VideoInfo:
+    return probe(reader(data), "etag", len(data)).info
+
+
+def joined(*lengths: int) -> bytes:
+    """Transport streams one after the other: time starts again at each."""
+    return b"".join(make_clip(length, container="mpegts", gop=25) for length in lengths)
+
+
+class Made(Mapping[str, bytes]):
+    """Videos by name, each made when it is first asked for."""
+
+    def __init__(self, makers: Mapping[str, Callable[[], bytes]]) -> None:
+        self.makers = makers
+        self._made: dict[str, bytes] = {}
+
+    def __getitem__(self, name: str) -> bytes:
+        if name not in self._made:
+            self._made[name] = self.makers[name]()
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.makers)
+
+    def __len__(self) -> int:
+        return len(self.makers)
+
+
+CLIPS = Made(
+    {
+        "25 fps": lambda: make_clip(100),
+        "29.97": lambda: make_clip(100, NTSC),
+        "29.97 in milliseconds": lambda: make_clip(100, NTSC, container="matroska"),
+        "transport stream that starts at 1.4 s": lambda: make_clip(100, container="mpegts"),
+        "AVI": lambda: make_clip(60, codec="mpeg4", container="avi"),
+        "variable rate": lambda: make_clip(
+            40, time_base=Fraction(1, 1000), pts=np.cumsum([0, *[20, 40, 300, 33, 41] * 8])[:40].tolist()
+        ),
+        "one frame": lambda: make_clip(1),
+        "long groups of pictures": lambda: make_clip(100, gop=250, b_frames=3),
+    }
+)

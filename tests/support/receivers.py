@@ -19,6 +19,10 @@ Play = Callable[[socket.socket], None]
 """What a server does with a connection once it has read the request."""
 
 
+BLOB = ('ETag: "0x1"', "Last-Modified: Wed, 25 Nov 2026 09:00:00 GMT", "x-ms-blob-type: BlockBlob")
+"""Headers of an answer about a blob."""
+
+
 def say(status: int, *headers: str, body: bytes = b"") -> Play:
     lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}", "Connection: close", *headers]
     answer = "\r\n".join([*lines, "", ""]).encode() + body

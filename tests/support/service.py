@@ -66,3 +66,12 @@ class Service:
 
     def file(self, job: str, name: str) -> httpx.Response:
         return self.http.get(f"/api/jobs/{job}/files/{name}")
+
+
+def problem(answer: httpx.Response, status: int) -> dict[str, Any]:
+    assert status == answer.status_code, answer.text
+    assert answer.headers["content-type"].startswith("application/problem+json")
+    body: dict[str, Any] = answer.json()
+    assert status == body["status"]
+    assert all(body[field] for field in ("type", "title", "detail", "code", "action"))
+    return body

@@ -22,7 +22,7 @@ from starlette.routing import Mount
 from infra.local.durable import EngineServer
 from infra.local.embedded import ROOT
 from infra.local.http import PREFIX, Management
-from tests.infra.local.test_engine import Worker, activity
+from tests.support.engine import Worker, activity
 
 STATES = ("pending", "running", "suspended", "completed", "failed", "terminated", "unknown")
 DOCUMENT = (ROOT / "docs/conformance.md").read_text()

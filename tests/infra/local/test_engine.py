@@ -11,49 +11,8 @@ from durabletask.internal import helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
 from durabletask.testing import InMemoryOrchestrationBackend
 
-from infra.local.durable import TERMINAL, EngineServer, Retention
-
-
-class Worker:
-    """Takes the engine's work items one by one, and answers them as a test says."""
-
-    def __init__(self, server: EngineServer) -> None:
-        self.stub = server.stub
-        self._items = self.stub.GetWorkItems(pb.GetWorkItemsRequest(), timeout=20)
-
-    def start(self, instance: str) -> None:
-        request = pb.CreateInstanceRequest(instanceId=instance, name="n")
-        request.orchestrationIdReusePolicy.replaceableStatus.extend(TERMINAL)
-        self.stub.StartInstance(request)
-
-    def next(self) -> Any:
-        return next(self._items)
-
-    def answer(self, item: Any, *actions: Any, status: str | None = None) -> None:
-        instance = item.orchestratorRequest.instanceId
-        response = pb.OrchestratorResponse(
-            instanceId=instance, completionToken=item.completionToken, actions=actions
-        )
-        if status is not None:
-            response.customStatus.value = status
-        self.stub.CompleteOrchestratorTask(response)
-
-    def finish(self, item: Any, result: str) -> None:
-        self.answer(item, helpers.new_complete_orchestration_action(-1, 1, result))
-
-    def done(self, item: Any, result: str) -> None:
-        request = item.activityRequest
-        response = pb.ActivityResponse(
-            instanceId=request.orchestrationInstance.instanceId,
-            taskId=request.taskId,
-            completionToken=item.completionToken,
-        )
-        response.result.value = result
-        self.stub.CompleteActivityTask(response)
-
-    def state(self, instance: str) -> Any:
-        request = pb.GetInstanceRequest(instanceId=instance, getInputsAndOutputs=True)
-        return self.stub.GetInstance(request).orchestrationState
+from infra.local.durable import EngineServer, Retention
+from tests.support.engine import Worker, activity
 
 
 @pytest.fixture
@@ -66,10 +25,6 @@ def server() -> Iterator[EngineServer]:
 @pytest.fixture
 def worker(server: EngineServer) -> Worker:
     return Worker(server)
-
-
-def activity(task_id: int = 0) -> Any:
-    return helpers.new_schedule_task_action(task_id, "a", "1", None)
 
 
 def test_a_result_of_an_earlier_execution_of_the_same_id_is_dropped(

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.infra.local.conftest import Api
+from tests.support.tiny import Api
 
 pytestmark = pytest.mark.e2e
 

@@ -20,8 +20,8 @@ from infra.local.embedded import EmbeddedHost, HostFailed
 from shared import names
 from shared.settings import Settings
 from shared.storage import BlobStore, paths
-from tests.infra.local.conftest import TINY, Api
 from tests.support.processes import descendants, still_running
+from tests.support.tiny import TINY, Api
 
 RESUMABLE = "tests.infra.local.apps.resumable.function_app"
 ELSEWHERE = "UseDevelopmentStorage=true"

@@ -14,8 +14,8 @@ from queue import SimpleQueue
 import pytest
 
 from infra.local.workers import Failure, Work, WorkerPool
-from tests.infra.local.conftest import TINY
 from tests.support.processes import descendants, still_running
+from tests.support.tiny import TINY
 
 Outcome = str | Failure
 _LIMIT_S = 30

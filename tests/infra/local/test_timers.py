@@ -17,8 +17,8 @@ import pytest
 from infra.local.app import AppError, load
 from infra.local.embedded import EmbeddedHost
 from infra.local.timers.triggers import Timer
-from tests.infra.local.conftest import Api
 from tests.support.processes import still_running
+from tests.support.tiny import Api
 
 TIMED = "tests.infra.local.apps.timed.function_app"
 _LIMIT_S = 60

@@ -12,7 +12,7 @@ import pytest
 from infra.local.app import App
 from infra.local.http import PREFIX, client_binding
 from infra.local.workers import run
-from tests.infra.local.conftest import Api
+from tests.support.tiny import Api
 
 _KEEP_ALIVE_S = 5
 """uvicorn's: a connection that is idle for longer is closed by the host."""

@@ -5,17 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import json
-from datetime import UTC, datetime
 from typing import Any
 
 import pytest
 
 from infra.local.azurite import Azurite
-from shared import fan_out, jobs
-from shared.contracts import Batch, BatchStatus
+from shared import jobs
 from shared.errors import BatchNotFound, IdempotencyConflict, InvalidRequest, StorageUnavailable
 from shared.jobs import InvalidFields, batches, cancel
 from shared.storage import find_sas, ledger, paths
+from tests.support.batches import accept, describe, expand
 from tests.support.clips import make_clip
 from tests.support.in_process import LIGHT, InProcessService
 
@@ -25,21 +24,6 @@ pytestmark = pytest.mark.azurite
 @pytest.fixture
 def service(azurite: Azurite) -> InProcessService:
     return InProcessService(azurite.connection_string)
-
-
-def accept(service: InProcessService, videos: list[Any], key: str | None = None, **options: Any) -> Batch:
-    body = json.dumps({"videos": videos, "options": {**LIGHT, **options}}).encode()
-    return batches.accept_batch(service.settings, service.store, *batches.parse_batch(body, lines=False), key)
-
-
-def expand(service: InProcessService, batch: Batch) -> None:
-    for first in range(0, len(batch.requests), fan_out.BATCH_BLOCK):
-        batches.expand(service.settings, service.store, batch.id, first)
-    assert batches.finish(service.store, batch.id)
-
-
-def describe(service: InProcessService, batch: Batch) -> BatchStatus:
-    return batches.describe_batch(service.settings, service.store, batch, datetime.now(UTC))
 
 
 def test_a_batch_becomes_independent_jobs(service: InProcessService) -> None:

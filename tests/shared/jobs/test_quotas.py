@@ -12,7 +12,7 @@ from shared.jobs import accept, batches, cancel, retry
 from shared.jobs.quotas import caller_id, check_room
 from shared.settings import Settings
 from shared.storage import ledger, paths
-from tests.shared.jobs.test_batches import accept as accept_batch
+from tests.support.batches import accept as accept_batch
 from tests.support.clips import make_clip
 from tests.support.in_process import InProcessService
 

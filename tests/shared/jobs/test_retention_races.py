@@ -23,8 +23,8 @@ from shared.errors import JobNotFound, StorageUnavailable
 from shared.jobs import cancel
 from shared.steps import run_cut, run_look, run_plan, run_score
 from shared.storage import Records, find_request, find_sas, paths
-from tests.shared.jobs.test_retention import ONE, Past
 from tests.support.clips import make_clip
+from tests.support.past import ONE, Past
 
 pytestmark = pytest.mark.azurite
 CLIP = make_clip(5)

@@ -18,7 +18,7 @@ from shared.errors import ModelRefused, UnknownModel
 from shared.models import Catalogue, Track, load_model, measure, reference_json
 from shared.settings import ROOT, Settings
 from shared.storage import BlobEntry
-from tests.models.test_drop_in import profile as write_profile
+from tests.support.novelty import write_profile
 from tests.support.operator import Operator, files, make
 
 pytestmark = pytest.mark.azurite

@@ -20,7 +20,7 @@ from shared.settings import Settings
 from shared.storage import split_secret
 from shared.video import BlobFacts, look_up, open_source, parse_source, read_ranges
 from shared.video.source import Pace
-from tests.support.receivers import Authority, Play, Receiver, drip, flood, reset, say, silence
+from tests.support.receivers import BLOB, Authority, Play, Receiver, drip, flood, reset, say, silence
 
 HOST = "hooks.example.com"
 HASTY = Patience(connect_s=2, read_s=1, whole_s=2)
@@ -247,8 +247,6 @@ def test_no_log_holds_the_query(receive: Any, authority: Authority, caplog: pyte
 
 
 # ---------------------------------------------------------------- the caller's source
-
-BLOB = ('ETag: "0x1"', "Last-Modified: Wed, 25 Nov 2026 09:00:00 GMT", "x-ms-blob-type: BlockBlob")
 
 
 def found() -> Play:

@@ -18,26 +18,17 @@ from shared.errors import MatchcutError, NotAVideo, StorageUnavailable
 from shared.steps import segments
 from shared.video import Pictures, probe, snap_rate, sound
 from shared.video._container import timeline_frame
-from tests.support.clips import MEDIA, broken_reader, make_clip, read_number, reader
-
-NTSC = Fraction(30000, 1001)
-
-CLIPS = {
-    "25 fps": make_clip(100),
-    "29.97": make_clip(100, NTSC),
-    "29.97 in milliseconds": make_clip(100, NTSC, container="matroska"),
-    "transport stream that starts at 1.4 s": make_clip(100, container="mpegts"),
-    "AVI": make_clip(60, codec="mpeg4", container="avi"),
-    "variable rate": make_clip(
-        40, time_base=Fraction(1, 1000), pts=np.cumsum([0, *[20, 40, 300, 33, 41] * 8])[:40].tolist()
-    ),
-    "one frame": make_clip(1),
-    "long groups of pictures": make_clip(100, gop=250, b_frames=3),
-}
-
-
-def info_of(data: bytes) -> VideoInfo:
-    return probe(reader(data), "etag", len(data)).info
+from tests.support.clips import (
+    CLIPS,
+    MEDIA,
+    NTSC,
+    broken_reader,
+    info_of,
+    joined,
+    make_clip,
+    read_number,
+    reader,
+)
 
 
 def core(data: bytes, info: VideoInfo, start: int, end: int | None) -> list[tuple[int, int]]:
@@ -199,11 +190,6 @@ def test_bytes_read_are_counted() -> None:
     source = reader(data)
     probe(source, "etag", len(data))
     assert len(data) == source.bytes_read  # smaller than one block
-
-
-def joined(*lengths: int) -> bytes:
-    """Transport streams one after the other: time starts again at each."""
-    return b"".join(make_clip(length, container="mpegts", gop=25) for length in lengths)
 
 
 @pytest.mark.parametrize("lengths", [(200, 100), (100, 200), (75, 75, 75)])

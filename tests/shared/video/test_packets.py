@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from fractions import Fraction
+from functools import cache
 
 import av
 import numpy as np
@@ -16,8 +17,7 @@ from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, StorageUnavailable
 from shared.video import Gather, Joined, Part, Pictures, RangeReader, part_of_npz, probe, sound, sound_of
 from shared.video._container import open_container
-from tests.shared.video.test_container import NTSC, info_of
-from tests.support.clips import MEDIA, broken_reader, make_clip, reader
+from tests.support.clips import MEDIA, NTSC, Made, broken_reader, info_of, make_clip, reader
 
 RATE_HZ = 16000
 SOUND_S = Fraction(12)
@@ -38,19 +38,25 @@ def trimmed(data: bytes, seconds: int) -> bytes:
     return out.getvalue()
 
 
-CLIPS = {
-    "mp4": make_clip(300, sound_from_s=Fraction(0), sound_s=SOUND_S),
-    "an edit list that hides two seconds": trimmed(
-        make_clip(300, sound_from_s=Fraction(0), sound_s=SOUND_S), 2
-    ),
-    "sound that is late and short": make_clip(300, sound_from_s=Fraction(5), sound_s=Fraction(3)),
-    "sound longer than the picture": make_clip(100, sound_from_s=Fraction(0), sound_s=Fraction(9)),
-    "29.97 in matroska": make_clip(
-        300, NTSC, container="matroska", sound_from_s=Fraction(0), sound_s=SOUND_S
-    ),
-    "transport stream": make_clip(300, container="mpegts", sound_from_s=Fraction(0), sound_s=SOUND_S),
-    "long groups of pictures": make_clip(300, gop=250, sound_from_s=Fraction(0), sound_s=SOUND_S),
-}
+CLIPS = Made(
+    {
+        "mp4": lambda: make_clip(300, sound_from_s=Fraction(0), sound_s=SOUND_S),
+        "an edit list that hides two seconds": lambda: trimmed(
+            make_clip(300, sound_from_s=Fraction(0), sound_s=SOUND_S), 2
+        ),
+        "sound that is late and short": lambda: make_clip(300, sound_from_s=Fraction(5), sound_s=Fraction(3)),
+        "sound longer than the picture": lambda: make_clip(
+            100, sound_from_s=Fraction(0), sound_s=Fraction(9)
+        ),
+        "29.97 in matroska": lambda: make_clip(
+            300, NTSC, container="matroska", sound_from_s=Fraction(0), sound_s=SOUND_S
+        ),
+        "transport stream": lambda: make_clip(
+            300, container="mpegts", sound_from_s=Fraction(0), sound_s=SOUND_S
+        ),
+        "long groups of pictures": lambda: make_clip(300, gop=250, sound_from_s=Fraction(0), sound_s=SOUND_S),
+    }
+)
 
 
 def gathered(data: bytes, info: VideoInfo, edges: Sequence[int], halo: int) -> list[Part | None]:
@@ -100,7 +106,9 @@ def test_any_number_of_segments_gathers_the_sound_to_the_bit(name: str, halo: in
         assert from_parts(gathered(data, info, split(info, pieces), halo), data, info) == expected
 
 
-PLAIN = {name: plain(data, info_of(data)) for name, data in CLIPS.items()}
+@cache
+def plain_of(name: str) -> tuple[bytes, list[str]]:
+    return plain(CLIPS[name], info_of(CLIPS[name]))
 
 
 @settings(max_examples=20, deadline=None)
@@ -109,7 +117,7 @@ def test_wherever_the_edges_lie_the_sound_is_the_same(name: str, edges: set[int]
     data = CLIPS[name]
     info = info_of(data)
     parts = gathered(data, info, [0, *sorted(edges)], halo)
-    assert from_parts(parts, data, info) == PLAIN[name]
+    assert from_parts(parts, data, info) == plain_of(name)
 
 
 def test_every_packet_lies_in_one_part() -> None:
@@ -142,7 +150,7 @@ def test_a_part_that_is_missing_or_elsewhere_breaks_the_rest() -> None:
     data = CLIPS["mp4"]
     info = info_of(data)
     parts = gathered(data, info, split(info, 5), 13)
-    assert from_parts(parts, data, info) == PLAIN["mp4"]
+    assert from_parts(parts, data, info) == plain_of("mp4")
     for wrong in (
         parts[1:],
         parts[:-1],
