@@ -88,7 +88,7 @@ async def start_open_work(client: df.DurableOrchestrationClient, threads: Thread
     Work whose records cannot be read is parked, and tried again after ledger.PARKED_FOR. Raises
     StorageUnavailable.
     """
-    await threads.run_with_store(ledger.unpark, datetime.now(UTC))
+    await threads.run_with_store(ledger.unpark_entries, datetime.now(UTC))
     for name in await threads.run_with_store(ledger.open_batches):
         if batch := await threads.run_with_store(_find_batch, name):
             await ensure_expanded(client, batch)

@@ -93,7 +93,7 @@ def take(
         case _Stands.RUNNING:
             keep_secrets(store, there, secrets)
             # Whoever waits for an answer does not wait for a batch; and a process may have died before this.
-            ledger.reopen(store, there.model_copy(update={"priority": priority}))
+            ledger.reopen_run(store, there.model_copy(update={"priority": priority}))
         case _Stands.REOPENABLE:
             return reopen(store, there, secrets, stored)
     return there
@@ -162,7 +162,7 @@ def _enter(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> StoredR
         # The secret first: once the request is there, another caller may start the job.
         keep_secrets(store, stored, secrets)
         if store.put_new(paths.request_path(stored.job), stored.model_dump_json().encode()):
-            ledger.enter(store, stored)
+            ledger.add_run(store, stored)
             return stored
         if there := find_latest(store, stored.job):
             return there

@@ -64,8 +64,8 @@ def reopen(
     keep_secrets(store, new, (secrets or Secrets()).or_else(find_secrets(store, last)))
     first = Records(store, new.run).write_request(new)
     if first is new:
-        ledger.enter(store, new)
-        ledger.forget(store, last)
+        ledger.add_run(store, new)
+        ledger.forget_run(store, last)
     forget_sas(store, last)  # still there where the run was lost
     return first
 
@@ -97,7 +97,7 @@ def next_runs(settings: Settings, store: BlobStore) -> list[StoredRequest]:
             try:
                 stored, end = records.find_request(), records.find_end()
             except RecordUnreadable as why:
-                ledger.park(store, entry, why)
+                ledger.park_entry(store, entry, why)
                 continue
             if stored is None:
                 continue

@@ -242,7 +242,7 @@ def _items(store: BlobStore, batch: Batch) -> tuple[BatchItem, ...]:
     """What is known of the batch's requests so far, in order."""
     if found := records.find(store, BatchItems, paths.batch_items_path(batch.id)):
         return found.items
-    blocks = sorted(store.list(paths.batch_block_path(batch.id, None)))
+    blocks = sorted(store.list(paths.batch_blocks_folder(batch.id)))
     return tuple(item for path in blocks for item in records.read(store, BatchItems, path).items)
 
 
@@ -304,8 +304,8 @@ Row = tuple[int, BatchItem | None, str, tuple[str, str] | None]
 def _rows(store: BlobStore, batch: Batch) -> Iterator[Row]:
     """(index, item, state, code and message of its failure) of each request, in order."""
     items = {item.index: item for item in _items(store, batch)}
-    latest: dict[str, ledger.Entry] = {}
-    for entry in ledger.since(store, datetime.fromisoformat(batch.created)):
+    latest: dict[str, ledger.IndexEntry] = {}
+    for entry in ledger.index_entries_since(store, datetime.fromisoformat(batch.created)):
         latest.setdefault(entry.job, entry)
     for index in range(len(batch.requests)):
         item = items.get(index)
@@ -318,14 +318,14 @@ def _rows(store: BlobStore, batch: Batch) -> Iterator[Row]:
 
 
 def _told(
-    store: BlobStore, item: BatchItem, latest: Mapping[str, ledger.Entry]
+    store: BlobStore, item: BatchItem, latest: Mapping[str, ledger.IndexEntry]
 ) -> tuple[str, tuple[str, str] | None]:
     assert item.job is not None
     entry = latest.get(item.job)
     if entry is None and item.state is not None:
         return item.state.value, None
     if entry is None and item.run and item.created:
-        entry = ledger.find(store, item.run, item.created)
+        entry = ledger.find_index_entry(store, item.run, item.created)
     if entry is None:
         return GONE, None
     return entry.state.value, (entry.code, entry.message or "") if entry.code else None

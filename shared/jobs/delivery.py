@@ -55,7 +55,7 @@ def deliver(
     try:
         return _deliver(settings, store, run, number, guard, patience)
     except RecordUnreadable as why:
-        ledger.park(store, paths.open_callback_path(run), why)
+        ledger.park_entry(store, paths.open_callback_path(run), why)
         raise
 
 

@@ -72,7 +72,7 @@ def list_jobs(
     continuation: str | None,
 ) -> JobList:
     """One page, newest first. states: empty for all. Raises InvalidRequest for a strange continuation."""
-    entries, following = ledger.page(store, top, _marker(continuation) if continuation else None)
+    entries, following = ledger.index_page(store, top, _marker(continuation) if continuation else None)
     if since is not None and entries and entries[-1].created < since:
         following = None
     found = [

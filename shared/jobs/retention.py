@@ -128,7 +128,7 @@ class Sweep:
             return True
         before = self.now - timedelta(days=days)
         # Of the open runs the oldest is known before the first listing: who comes later touches later.
-        if oldest := ledger.load(self.store).oldest:
+        if oldest := ledger.count_open(self.store).oldest:
             before = min(before, oldest - SLACK)
         # Another beginning each day, so that a limit does not always spare the same ones.
         first = self.now.toordinal() * 7 % len(_SHARDS)
@@ -146,14 +146,14 @@ class Sweep:
         if not days:
             return True
         before = self.now - timedelta(days=days)
-        for entry in ledger.every(self.store):
+        for entry in ledger.index_entries(self.store):
             if self._late():
                 return False
             if entry.created < before:
                 self._sweep_job(entry, before)
         return True
 
-    def _sweep_job(self, entry: ledger.Entry, before: datetime) -> None:
+    def _sweep_job(self, entry: ledger.IndexEntry, before: datetime) -> None:
         first = self.store.entry(paths.request_path(entry.job))
         given_up = first is not None and first.length_bytes == 0
         if first is not None and not given_up:
@@ -167,7 +167,7 @@ class Sweep:
             self.jobs.bytes += first.length_bytes
         if not self.settings.retention_dry_run:
             self.jobs.add(finish_removal(self.store, entry.job), 1)
-            ledger.drop(self.store, entry)
+            ledger.remove_index_entry(self.store, entry)
 
     @_or_unreadable
     def _is_kept(self, job: str, before: datetime) -> bool:
@@ -176,7 +176,7 @@ class Sweep:
         end = self.store.entry(paths.end_path(runs[-1].run)) if runs else None
         if end is None or end.modified >= before:
             return True
-        return any(ledger.is_open(self.store, run) for run in runs)
+        return any(ledger.is_run_open(self.store, run) for run in runs)
 
     # ------------------------------------------------------------ batches
 
@@ -225,7 +225,7 @@ class Sweep:
     def _is_owed(self, owner: str) -> bool:
         """owner: a run or a batch."""
         if found := records.find(self.store, StoredRequest, paths.request_path(owner)):
-            return not self.store.exists(paths.end_path(owner)) or ledger.is_open(self.store, found)
+            return not self.store.exists(paths.end_path(owner)) or ledger.is_run_open(self.store, found)
         there = self.store.exists(paths.batch_path(owner))
         return there and not self.store.exists(paths.batch_items_path(owner))
 
@@ -261,7 +261,7 @@ def finish_removal(store: BlobStore, job: str) -> list[BlobEntry]:
 
 def _records(store: BlobStore, job: str) -> Iterator[BlobEntry]:
     listed = store.entries(f"{paths.JOBS}/{job}")
-    return (entry for entry in listed if paths.is_of(job, entry.path))
+    return (entry for entry in listed if paths.is_job_record(job, entry.path))
 
 
 def _parts(entries: Iterable[BlobEntry]) -> Iterator[list[BlobEntry]]:

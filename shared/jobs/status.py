@@ -88,8 +88,8 @@ def _is_complete(seen: Seen) -> bool:
 def waiting(settings: Settings, store: BlobStore) -> dict[str, str]:
     """Jobs of batches whose turn is far -> their runs: there is nothing to tell but that they wait."""
     near = settings.batch_jobs + _UNSETTLED
-    runs = list(ledger.open_runs(store, "batch", at_a_time=None))[near:]
-    at_once = set(ledger.open_runs(store, "interactive", at_a_time=None)) if runs else set()
+    runs = list(ledger.open_runs(store, "batch", page_size=None))[near:]
+    at_once = set(ledger.open_runs(store, "interactive", page_size=None)) if runs else set()
     return {names.job_of(run): run for run in runs if run not in at_once}
 
 

@@ -45,4 +45,4 @@ def settle_run(store: BlobStore, stored: StoredRequest, end: EndRecord) -> None:
     """What follows from a run's last word, in an order in which nothing is lost. May be repeated."""
     if stored.request.callback:
         store.put(paths.open_callback_path(stored.run), b"")
-    ledger.settle(store, stored, end)
+    ledger.close_run(store, stored, end)

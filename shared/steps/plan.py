@@ -55,7 +55,7 @@ def run_plan(settings: Settings, records: Records) -> Plan:
     # First, so that where there is a plan there is its choice, and it is this one's.
     records.write_choice(choice)
     records.write_plan(plan)
-    ledger.tell(store, stored, State.SCORING)
+    ledger.note_state(store, stored, State.SCORING)
     if ended := records.find_end():  # cancelled meanwhile
         settle_run(store, stored, ended)
     return plan

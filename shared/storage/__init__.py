@@ -1,7 +1,7 @@
 """The service's own blob container: clients, paths, records, secrets, and the ledger of open runs.
 
-Nothing here knows what a record is for. The caller's video is read in `video`. Others import
-the modules `paths`, `records` and `ledger` whole.
+Nothing here knows the purpose of a record. `video` reads the caller's video. Other packages import the
+modules `paths`, `records` and `ledger` whole.
 """
 
 from shared.storage.clients import (

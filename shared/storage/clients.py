@@ -1,7 +1,7 @@
-"""Clients of blob storage, what becomes of their failures, and what they are asked.
+"""Clients of blob storage: their retries and credentials, the translation of their failures, their traffic.
 
-Authentication and retries are the SDK's. Its exceptions stop here: they may quote a URL with its signature,
-ours never do.
+The SDK authenticates and retries. Its exceptions stop here, since they may quote a URL with its signature;
+the service's own never do.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ from shared.errors import (
 from shared.network import WatchedAdapter, deadlines
 
 # A redirect could lead a credential, or the reader, to a host that is not on the allow-list.
-# Waits of 2, 4, 8, 16 and 32 s: a minute, as by default, but the first one is not 15 s for a single 503.
+# For background work: waits of 2, 4, 8, 16 and 32 s between attempts. The SDK's default also waits a minute
+# in all, but begins with 15 s after a single 503.
 PATIENT: dict[str, Any] = {
     "permit_redirects": False,
     "connection_timeout": 20,
@@ -54,10 +55,10 @@ BLOB_HOSTS = (
     "*.blob.core.chinacloudapi.cn",
     "*.blob.storage.azure.net",  # accounts with a DNS zone of their own
 )
-"""Names that are Azure Storage's alone, written like settings.source_hosts."""
+"""Host names that only Azure Storage can have, in the notation of settings.source_hosts."""
 _SCOPE = "https://storage.azure.com/.default"
 _CONNECTIONS = 96
-# For a caller who waits for an answer: at most about ten seconds.
+# For a request whose caller waits: it fails after about ten seconds at most.
 PROMPT: dict[str, Any] = {
     "permit_redirects": False,
     "connection_timeout": 2,
@@ -69,14 +70,14 @@ PROMPT: dict[str, Any] = {
 
 @dataclass(frozen=True)
 class Traffic:
-    """What this process has asked of storage so far."""
+    """Requests that this process has sent to storage so far, and bytes in their bodies."""
 
     transactions: int = 0
     bytes_written: int = 0
 
 
 class _Counter:
-    """Counts every request, those that are tried again too: each is paid for."""
+    """Counts every request, including retries: the operator pays for each."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -99,7 +100,11 @@ def traffic() -> Traffic:
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Turn the SDK's exceptions into ours; `from None`, since theirs may quote the whole URL."""
+    """Raise the SDK's exceptions as the service's own: BlobNotFound, VideoChanged, BlobAccessDenied,
+    HostNotAllowed, BadUrl, StorageUnavailable. `what` begins their messages.
+
+    Raised `from None`, since the SDK's exceptions may quote the whole URL.
+    """
     failure: MatchcutError
     try:
         yield
@@ -110,11 +115,11 @@ def translated(what: str) -> Iterator[None]:
         failure = VideoChanged(f"{what} was replaced while it was being read.")
     except ClientAuthenticationError:
         failure = BlobAccessDenied(f"{what} may not be read with what the URL grants.")
-    except DecodeError:  # whatever its status: what says more has not come
+    except DecodeError:  # whatever its status: the body that would explain it did not arrive
         failure = StorageUnavailable(f"Storage's answer for {what} broke off.")
     except HttpResponseError as error:
         status = error.status_code or 0
-        code = getattr(error, "error_code", None)  # none where the body broke off three times
+        code = getattr(error, "error_code", None)  # absent where the body broke off three times
         if status in (401, 403) or code == "PublicAccessNotPermitted":
             failure = BlobAccessDenied(f"{what} may not be read with what the URL grants.")
         elif 300 <= status < 400:
@@ -130,7 +135,8 @@ def translated(what: str) -> Iterator[None]:
 
 @contextmanager
 def translated_own(what: str) -> Iterator[None]:
-    """For the service's own store: what it refuses is not the caller's fault."""
+    """As `translated`, for the service's own storage, whose refusals are not the caller's fault: they raise
+    StorageUnavailable."""
     try:
         with translated(what):
             yield
@@ -140,6 +146,7 @@ def translated_own(what: str) -> Iterator[None]:
 
 @lru_cache(maxsize=4)
 def service_of(storage: str, patient: bool = True) -> BlobServiceClient:
+    """A client of the account in settings.storage. patient: PATIENT, else PROMPT."""
     options = {**(PATIENT if patient else PROMPT), "raw_response_hook": COUNTER}
     options["transport"] = transport(own_session(), options)
     if storage.startswith(("https://", "http://")):
@@ -148,21 +155,23 @@ def service_of(storage: str, patient: bool = True) -> BlobServiceClient:
 
 
 def own_blob(storage: str, container: str, blob: str, options: dict[str, Any]) -> BlobClient:
-    """A client that keeps to deadlines in its waits too; those of service_of have the SDK's own waits."""
+    """A client of one blob on the account in settings.storage. Its waits between attempts end with the
+    thread's deadline too; those of service_of do not."""
     if storage.startswith(("https://", "http://")):
         return BlobClient(storage, container, blob, credential=identity(), **options)
     return BlobClient.from_connection_string(storage, container, blob, **options)
 
 
 class _Transport(RequestsTransport):  # type: ignore[misc]  # azure.core is Any to mypy
-    """Its waits between two attempts end with the deadline of the thread that waits."""
+    """A transport whose waits between attempts end with the deadline of the waiting thread."""
 
     def sleep(self, duration: float) -> None:
         deadlines.rest(duration)
 
 
 def transport(session: requests.Session, options: dict[str, Any], verify: bool | str = True) -> Any:
-    """options: PATIENT or PROMPT. verify: a path names the authorities instead of the public ones."""
+    """A transport over a session. options: PATIENT or PROMPT. verify: True for the public authorities, or
+    the path of a PEM file of others."""
     return _Transport(
         session=session,
         connection_timeout=options["connection_timeout"],
@@ -173,8 +182,9 @@ def transport(session: requests.Session, options: dict[str, Any], verify: bool |
 
 @lru_cache(maxsize=1)
 def own_session() -> requests.Session:
-    """As the SDK's own, but with a connection for each of the API's threads instead of ten in all, and
-    without looking for a .netrc before every request: the SDK signs them itself."""
+    """The session for the service's own account. Unlike the SDK's it keeps 96 connections, enough for the
+    API's threads, instead of ten, and does not look for a .netrc before every request: the SDK signs requests
+    itself."""
     session = requests.Session()
     session.auth = lambda request: request
     for scheme in ("http://", "https://"):
@@ -183,19 +193,19 @@ def own_session() -> requests.Session:
 
 
 class StorageTokens:
-    """A credential that gives tokens for storage, of its own tenant, and none else.
+    """A credential that gives only tokens for storage, of its own tenant.
 
-    The SDK answers a 401 by asking its credential for the resource and the tenant that the 401 names. Whoever
-    sends it must not choose those.
+    The SDK answers a 401 by asking its credential for the resource and the tenant that the 401 names. The
+    host that sends the 401 must not choose those.
     """
 
     def __init__(self, credential: TokenCredential) -> None:
         self._credential = credential
 
     def get_token(self, *scopes: str, **options: Any) -> AccessToken:
-        """Raises BlobAccessDenied where it is asked for anything but a plain token for storage."""
+        """A token for storage. Raises BlobAccessDenied for any other scope, and for any option."""
         if scopes != (_SCOPE,) or any(options.values()):
-            # No AzureError, after which the SDK would try again.
+            # Not an AzureError, which the SDK would answer with another attempt.
             raise BlobAccessDenied("The token for storage was refused, and the host is given no other.")
         return self._credential.get_token(_SCOPE)
 

@@ -1,16 +1,17 @@
 """Which runs are open and in which order they may run, and an index of all runs.
 
-Empty blobs that are told by their names and metadata, so that one listing answers for thousands:
+Empty blobs: all their information is in the name and the metadata, so that one listing answers for thousands.
 
-    open/<0 interactive, 1 batch>/<created>_<caller>_<run>    from acceptance to the end
-    open/batches/<batch>_<videos>_<caller>                    until all are jobs, or refused
-    open/callbacks/<run>                                      from the end until it is told or given up
+    open/<0 interactive, 1 batch>/<created>_<caller>_<run>    a run, from its acceptance to its end
+    open/batches/<batch>_<videos>_<caller>                    a batch, until its videos are jobs or refused
+    open/callbacks/<run>                                      a callback, from the run's end until it is
+                                                              delivered or given up
     index/<newest first>_<run>                                every run, with its state
-    parked/open/...                                           what would stand in open/, but cannot be read
+    parked/open/...                                           an entry of open/ whose records cannot be read
 
-What is true stands in the run's own records. A step that dies between the two leaves the run
-open, and whoever looks through the open ones next puts it right (see settle). Records that cannot be read
-stand in nobody's way: see park.
+The run's own records decide what is true. A step that dies after it wrote them, and before it changed the
+entries here, leaves the run open; the next reader of the open runs closes it (close_run). Entries whose
+records cannot be read do not hold up the others: park_entry.
 """
 
 from __future__ import annotations
@@ -32,20 +33,21 @@ from shared.storage.store import BlobStore
 
 log = logging.getLogger("matchcut")
 PARKED_FOR = timedelta(hours=1)
-"""Then what is parked is looked at again: a later version may read it, or somebody has mended it."""
+"""A parked entry is tried again after this time: a later version may read its records, or an operator has
+repaired them."""
 
 _LAST_MS = 10**13 - 1
 """Counting down from here puts the newest first: 13 digits of milliseconds last until the year 2286."""
 _ORDER: tuple[Priority, ...] = ("interactive", "batch")
-_MOST_TEXT = 500
+_MOST_MESSAGE_CHARS = 500
 _OPEN_RUN = re.compile(rf"{paths.OPEN}/[01]/([0-9]{{13}})_([^_/]+)_([^_/]+)")
 _OPEN_BATCH = re.compile(rf"{paths.OPEN}/batches/([^_/]+)_([0-9]+)_([^_/]+)")
 _INDEXED = re.compile(rf"{paths.INDEX}/([0-9]{{13}})_([^/]+)")
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A run as the index knows it."""
+class IndexEntry:
+    """A run as the index describes it."""
 
     run: str
     job: str
@@ -56,65 +58,70 @@ class Entry:
     message: str | None
 
 
-def enter(store: BlobStore, stored: StoredRequest) -> None:
-    """A run was accepted."""
-    tell(store, stored, State.QUEUED)
-    reopen(store, stored)
+def add_run(store: BlobStore, stored: StoredRequest) -> None:
+    """Enter an accepted run in the index, as queued, and in open/."""
+    note_state(store, stored, State.QUEUED)
+    reopen_run(store, stored)
 
 
-def reopen(store: BlobStore, stored: StoredRequest) -> None:
-    """A run is asked for again, maybe with another priority: it is open, unless it has ended meanwhile."""
+def reopen_run(store: BlobStore, stored: StoredRequest) -> None:
+    """Enter a run in open/ once more, maybe with another priority; if it has ended meanwhile, close it."""
     store.put(_open_path(stored, stored.priority), b"")
-    if find(store, stored.run, stored.created) is None:
-        tell(store, stored, State.QUEUED)
+    if find_index_entry(store, stored.run, stored.created) is None:
+        note_state(store, stored, State.QUEUED)
     if ended := records.Records(store, stored.run).find_end():
-        settle(store, stored, ended)
+        close_run(store, stored, ended)
 
 
-def tell(store: BlobStore, stored: StoredRequest, state: State, error: ErrorBody | None = None) -> None:
-    """Note the state. A step that tells of one looks afterwards whether the run has ended meanwhile."""
-    told = {"job": stored.job, "state": state.value, "name": stored.request.name}
+def note_state(store: BlobStore, stored: StoredRequest, state: State, error: ErrorBody | None = None) -> None:
+    """Write the run's state into the index. A caller that notes a step's state must check afterwards whether
+    the run has ended meanwhile."""
+    texts = {"job": stored.job, "state": state.value, "name": stored.request.name}
     if error:
-        told |= {"code": error.code, "message": error.message[:_MOST_TEXT]}
-    # Metadata travels in headers: ASCII, and 8 KiB of it.
-    metadata = {name: quote(value, safe="") for name, value in told.items() if value}
+        texts |= {"code": error.code, "message": error.message[:_MOST_MESSAGE_CHARS]}
+    # Metadata travels in headers: ASCII, at most 8 KiB in all.
+    metadata = {name: quote(text, safe="") for name, text in texts.items() if text}
     store.put(_index_path(stored.run, stored.created), b"", metadata=metadata)
 
 
-def settle(store: BlobStore, stored: StoredRequest, end: EndRecord) -> None:
-    """The run has ended: the index says how, and then it is no longer open. May be repeated."""
-    tell(store, stored, end.state, end.error)
-    leave(store, stored)
+def close_run(store: BlobStore, stored: StoredRequest, end: EndRecord) -> None:
+    """Note in the index how the run ended, then remove its entry from open/. May be repeated."""
+    note_state(store, stored, end.state, end.error)
+    _remove_open_entries(store, stored)
 
 
-def leave(store: BlobStore, stored: StoredRequest) -> None:
+def _remove_open_entries(store: BlobStore, stored: StoredRequest) -> None:
     for priority in _ORDER:
         store.delete(_open_path(stored, priority))
 
 
-def forget(store: BlobStore, stored: StoredRequest) -> None:
-    """The run is no longer its job's last: it leaves the index."""
-    leave(store, stored)
+def forget_run(store: BlobStore, stored: StoredRequest) -> None:
+    """Remove a run from open/ and from the index, because its job has a later attempt."""
+    _remove_open_entries(store, stored)
     store.delete(_index_path(stored.run, stored.created))
 
 
-def open_runs(store: BlobStore, priority: Priority, at_a_time: int | None = 20) -> Iterator[str]:
-    """Runs that are open, in the order in which they came. Of a thousand the first few are asked for,
-    as a rule; None: all."""
-    return map(run_of, open_entries(store, priority, at_a_time))
+def open_runs(store: BlobStore, priority: Priority, page_size: int | None = 20) -> Iterator[str]:
+    """Ids of the open runs of a priority, oldest first.
+
+    page_size: runs per request to storage; small, since a caller usually needs the first few of a thousand.
+    None: as many as storage gives (5000), for a caller that needs all.
+    """
+    return map(run_of, open_entries(store, priority, page_size))
 
 
-def open_entries(store: BlobStore, priority: Priority, at_a_time: int | None = 20) -> Iterator[str]:
-    """The same as paths, as `park` takes them; run_of says whose."""
-    return store.list(f"{paths.OPEN}/{_ORDER.index(priority)}/", at_a_time)
+def open_entries(store: BlobStore, priority: Priority, page_size: int | None = 20) -> Iterator[str]:
+    """As open_runs, but the entries' paths, as park_entry takes them; run_of gives the run of each."""
+    return store.list(f"{paths.OPEN}/{_ORDER.index(priority)}/", page_size)
 
 
 def run_of(entry: str) -> str:
+    """The run's id in the path of its entry in open/."""
     return entry.rpartition("_")[2]
 
 
-def is_open(store: BlobStore, stored: StoredRequest) -> bool:
-    """Whether the run, or its callback, is still owed to somebody."""
+def is_run_open(store: BlobStore, stored: StoredRequest) -> bool:
+    """Whether the run or its callback has an entry in open/, parked or not."""
     entries = [_open_path(stored, priority) for priority in _ORDER]
     entries.append(paths.open_callback_path(stored.run))
     return any(store.exists(path) for path in (*entries, *map(paths.parked_path, entries)))
@@ -123,8 +130,9 @@ def is_open(store: BlobStore, stored: StoredRequest) -> bool:
 # ---------------------------------------------------------------- what cannot be read
 
 
-def park(store: BlobStore, entry: str, why: RecordUnreadable) -> None:
-    """What an entry of open/ leads to cannot be read: it goes out of the way of the others, for a while."""
+def park_entry(store: BlobStore, entry: str, why: RecordUnreadable) -> None:
+    """Move an entry of open/ whose records cannot be read to parked/, and log why: it then holds up no others
+    for PARKED_FOR."""
     store.put(paths.parked_path(entry), why.message.encode(), "text/plain")
     store.delete(entry)
     log.error("parked %s: %s", entry, why.message)
@@ -133,20 +141,21 @@ def park(store: BlobStore, entry: str, why: RecordUnreadable) -> None:
 def park_run(store: BlobStore, stored: StoredRequest, why: RecordUnreadable) -> None:
     for path in (_open_path(stored, priority) for priority in _ORDER):
         if store.exists(path):
-            park(store, path, why)
+            park_entry(store, path, why)
 
 
 def park_batch(store: BlobStore, batch: str, why: RecordUnreadable) -> None:
     for path in store.list(paths.open_batch_folder(batch)):
-        park(store, path, why)
+        park_entry(store, path, why)
 
 
-def unpark(store: BlobStore, now: datetime) -> None:
-    """What was parked PARKED_FOR ago is open again. If it still cannot be read, it is parked anew."""
+def unpark_entries(store: BlobStore, now: datetime) -> None:
+    """Move entries that were parked more than PARKED_FOR ago back to open/. The next reader parks an entry
+    again if its records still cannot be read."""
     for entry in store.entries(f"{paths.PARKED}/"):
         if entry.modified < now - PARKED_FOR:
             store.put(entry.path.removeprefix(f"{paths.PARKED}/"), b"")
-            store.delete_unchanged([entry])  # unless somebody parks it at this moment
+            store.delete_unchanged([entry])  # unless another process parks it at this moment
 
 
 # ---------------------------------------------------------------- batches
@@ -161,55 +170,62 @@ def close_batch(store: BlobStore, batch: Batch) -> None:
 
 
 def open_batches(store: BlobStore) -> list[str]:
-    """Batches that are not expanded yet."""
+    """Ids of the batches that are not expanded yet."""
     folder = f"{paths.OPEN}/batches/"
     return [path.removeprefix(folder).partition("_")[0] for path in store.list(folder)]
 
 
 def is_batch_open(store: BlobStore, batch: str) -> bool:
-    """Whether it is not expanded yet, or cannot be read."""
-    folder = paths.open_batch_folder(batch)
-    return any(True for where in (folder, paths.parked_path(folder)) for _ in store.list(where, 1))
+    """Whether the batch has an entry in open/, parked or not: it is not expanded yet, or cannot be read."""
+    prefix = paths.open_batch_folder(batch)
+    return any(
+        True for folder in (prefix, paths.parked_path(prefix)) for _ in store.list(folder, page_size=1)
+    )
 
 
 @dataclass
-class Load:
-    """What is open now."""
+class OpenCounts:
+    """How much is open now."""
 
     jobs: int = 0
-    """And videos of batches that are not jobs yet."""
+    """Open runs, and videos of batches that have not become jobs yet."""
     by_caller: Counter[str] = field(default_factory=Counter)
-    """By names.caller_mark."""
+    """The same for each caller, by names.caller_mark."""
     oldest: datetime | None = None
-    """When the first of the open runs was accepted."""
+    """When the oldest of the open runs was accepted; None where no run is open."""
 
     def add(self, caller: str, count: int) -> None:
         self.jobs += count
         self.by_caller[caller] += count
 
 
-def load(store: BlobStore) -> Load:
-    """One listing, and one more for each batch that is not expanded yet. What has another's name is passed
-    over."""
-    found, runs = Load(), set()
+def count_open(store: BlobStore) -> OpenCounts:
+    """Count what is open: one listing, and one more for each batch that is not expanded yet. A blob in open/
+    with any other name is not counted."""
+    counts, runs = OpenCounts(), set()
     for path in store.list(f"{paths.OPEN}/"):
-        if told := _OPEN_BATCH.fullmatch(path):
-            batch, total, caller = told.groups()
-            blocks = sum(1 for _ in store.list(paths.batch_block_path(batch, None)))
-            found.add(caller, max(0, int(total) - blocks * fan_out.BATCH_BLOCK))
-        elif told := _OPEN_RUN.fullmatch(path):
-            created, caller, run = told.groups()
-            if run in runs:  # of a batch, and then somebody waits for it too
+        if match := _OPEN_BATCH.fullmatch(path):
+            batch, total, caller = match.groups()
+            blocks = sum(1 for _ in store.list(paths.batch_blocks_folder(batch)))
+            counts.add(caller, max(0, int(total) - blocks * fan_out.BATCH_BLOCK))
+        elif match := _OPEN_RUN.fullmatch(path):
+            created, caller, run = match.groups()
+            if run in runs:  # listed under both priorities: a batch's job that was also asked for alone
                 continue
             runs.add(run)
-            found.add(caller, 1)
-            began = datetime.fromtimestamp(int(created) / 1000, UTC)
-            found.oldest = min(found.oldest or began, began)
-    return found
+            counts.add(caller, 1)
+            accepted = datetime.fromtimestamp(int(created) / 1000, UTC)
+            counts.oldest = min(counts.oldest or accepted, accepted)
+    return counts
 
 
-def page(store: BlobStore, size: int, continuation: str | None = None) -> tuple[list[Entry], str | None]:
-    """(at most `size` runs, newest first; where to go on, None at the end).
+# ---------------------------------------------------------------- the index
+
+
+def index_page(
+    store: BlobStore, size: int, continuation: str | None = None
+) -> tuple[list[IndexEntry], str | None]:
+    """(at most `size` runs, newest first; the continuation of the next page, None at the end).
 
     Raises InvalidRequest for a continuation that storage did not give.
     """
@@ -218,53 +234,54 @@ def page(store: BlobStore, size: int, continuation: str | None = None) -> tuple[
     return [entry for entry in entries if entry], following
 
 
-def every(store: BlobStore) -> Iterator[Entry]:
-    """All runs, newest first, page by page."""
+def index_entries(store: BlobStore) -> Iterator[IndexEntry]:
+    """All runs, newest first, read page by page."""
     continuation = None
     while True:
-        entries, continuation = page(store, 5000, continuation)
+        entries, continuation = index_page(store, 5000, continuation)
         yield from entries
         if continuation is None:
             return
 
 
-def since(store: BlobStore, earliest: datetime) -> Iterator[Entry]:
+def index_entries_since(store: BlobStore, earliest: datetime) -> Iterator[IndexEntry]:
     """Runs that were accepted at or after `earliest`, newest first."""
-    return takewhile(lambda entry: entry.created >= earliest, every(store))
+    return takewhile(lambda entry: entry.created >= earliest, index_entries(store))
 
 
-def drop(store: BlobStore, entry: Entry) -> None:
-    """The run's job is gone."""
+def remove_index_entry(store: BlobStore, entry: IndexEntry) -> None:
+    """Remove a run from the index, because its job has been removed."""
     store.delete(_index_path(entry.run, entry.created.isoformat()))
 
 
-def find(store: BlobStore, run: str, created: str) -> Entry | None:
+def find_index_entry(store: BlobStore, run: str, created: str) -> IndexEntry | None:
+    """The run's entry, None where there is none. created: when the run was accepted, in ISO 8601."""
     path = _index_path(run, created)
     metadata = store.metadata(path)
     return None if metadata is None else _entry(path, metadata)
 
 
-def _entry(path: str, metadata: dict[str, str]) -> Entry | None:
-    """None for what no version put there."""
-    found = _INDEXED.fullmatch(path)
-    if found is None:
+def _entry(path: str, metadata: dict[str, str]) -> IndexEntry | None:
+    """None for a blob that no version of the service wrote."""
+    match = _INDEXED.fullmatch(path)
+    if match is None:
         return None
-    stamp, run = found.groups()
-    told = {name: unquote(value) for name, value in metadata.items()}
-    return Entry(
+    stamp, run = match.groups()
+    texts = {name: unquote(value) for name, value in metadata.items()}
+    return IndexEntry(
         run=run,
-        job=told.get("job", run),
+        job=texts.get("job", run),
         created=datetime.fromtimestamp((_LAST_MS - int(stamp)) / 1000, UTC),
-        state=_state(told.get("state", State.QUEUED)),
-        name=told.get("name"),
-        code=told.get("code"),
-        message=told.get("message"),
+        state=_state(texts.get("state", State.QUEUED)),
+        name=texts.get("name"),
+        code=texts.get("code"),
+        message=texts.get("message"),
     )
 
 
-def _state(told: str) -> State:
-    """One that only a later version knows is told as that of a run that goes on."""
-    return State(told) if told in list(State) else State.SCORING
+def _state(text: str) -> State:
+    """The state in an index entry. A state that only a later version knows reads as SCORING: not ended."""
+    return State(text) if text in list(State) else State.SCORING
 
 
 def _ms(created: str) -> int:

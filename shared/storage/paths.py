@@ -1,4 +1,4 @@
-"""Where each record lies in the service's container."""
+"""The path of each record in the service's container. A run is one attempt at a job: names.run_id."""
 
 from __future__ import annotations
 
@@ -27,82 +27,82 @@ INDEX = "index"
 BATCHES = "batches"
 
 
-def request_path(job: str) -> str:
-    return f"{JOBS}/{job}/request.json"
+def request_path(run: str) -> str:
+    return f"{JOBS}/{run}/request.json"
 
 
-def choice_path(job: str) -> str:
-    return f"{JOBS}/{job}/choice.json"
+def choice_path(run: str) -> str:
+    return f"{JOBS}/{run}/choice.json"
 
 
-def plan_path(job: str) -> str:
-    return f"{JOBS}/{job}/plan.json"
+def plan_path(run: str) -> str:
+    return f"{JOBS}/{run}/plan.json"
 
 
-def look_path(job: str) -> str:
-    return f"{JOBS}/{job}/look.json"
+def look_path(run: str) -> str:
+    return f"{JOBS}/{run}/look.json"
 
 
-def cancel_path(job: str) -> str:
-    return f"{JOBS}/{job}/cancel"
+def cancel_path(run: str) -> str:
+    return f"{JOBS}/{run}/cancel"
 
 
-def end_path(job: str) -> str:
-    """Written once, when the job has ended, with its final state; there before links are given."""
-    return f"{JOBS}/{job}/end.json"
+def end_path(run: str) -> str:
+    """The run's final state. Written once, before the links to its files are shown."""
+    return f"{JOBS}/{run}/end.json"
 
 
-def summaries_path(job: str) -> str:
-    return f"{JOBS}/{job}/segments/"
+def summaries_path(run: str) -> str:
+    return f"{JOBS}/{run}/segments/"
 
 
-def summary_path(job: str, unit: int) -> str:
-    return f"{summaries_path(job)}{unit:05d}.json"
+def summary_path(run: str, unit: int) -> str:
+    return f"{summaries_path(run)}{unit:05d}.json"
 
 
 def unit_step(unit: int) -> str:
-    """As begun_path names the scoring of a unit."""
+    """The step, in begun_path, that scores a unit."""
     return f"{unit:05d}"
 
 
-def begun_path(job: str, step: str, attempt: int) -> str:
-    """There while an attempt at a step is made, and for ever where its process died in it."""
-    return f"{JOBS}/{job}/begun/{step}-{attempt}"
+def begun_path(run: str, step: str, attempt: int) -> str:
+    """A mark that exists while an attempt at a step runs, and that stays where its process died."""
+    return f"{JOBS}/{run}/begun/{step}-{attempt}"
 
 
-def packets_folder(job: str) -> str:
-    return f"{JOBS}/{job}/packets/"
+def packets_folder(run: str) -> str:
+    return f"{JOBS}/{run}/packets/"
 
 
-def packets_path(job: str, unit: int) -> str:
-    """The sound's packets of a segment, from when it was scored until the job ends."""
-    return f"{packets_folder(job)}{unit:05d}.npz"
+def packets_path(run: str, unit: int) -> str:
+    """The sound's packets of one segment: kept from its scoring until the run ends."""
+    return f"{packets_folder(run)}{unit:05d}.npz"
 
 
-def file_path(job: str, name: str) -> str:
-    return f"{JOBS}/{job}/out/{name}"
+def file_path(run: str, name: str) -> str:
+    return f"{JOBS}/{run}/out/{name}"
 
 
-def secret_path(job: str, fingerprint: str) -> str:
-    """Holds the SAS of the source while the job runs; never served, removed at the end.
+def secret_path(run: str, fingerprint: str) -> str:
+    """The SAS of the source while the run goes on; never served, removed at the end.
 
-    By fingerprint of the request: a SAS is never sent to another request's address.
+    fingerprint: the request's, so that a SAS is never sent to another request's address.
     """
-    return f"{SECRETS}/{job}/{fingerprint}"
+    return f"{SECRETS}/{run}/{fingerprint}"
 
 
 def callback_path(run: str) -> str:
-    """What is sent to the run's callback, and every attempt to send it."""
+    """The body of the run's callback, and every attempt to send it."""
     return f"{JOBS}/{run}/callback.json"
 
 
 def callback_secret_path(run: str, fingerprint: str) -> str:
-    """Holds the query of the callback's URL until it is delivered or given up; never served."""
+    """The query of the callback's URL, until the callback is delivered or given up; never served."""
     return f"{SECRETS}/{run}/{fingerprint}.callback"
 
 
 def open_callback_path(run: str) -> str:
-    """There from the run's end until its callback is delivered or given up."""
+    """An entry that exists from the run's end until its callback is delivered or given up."""
     return f"{OPEN}/callbacks/{run}"
 
 
@@ -110,8 +110,8 @@ def score_path(key: str) -> str:
     return f"{SCORES}/{key[:2]}/{key}.npz"
 
 
-def is_of(job: str, path: str) -> bool:
-    """Whether a path is a record of some attempt at this job."""
+def is_job_record(job: str, path: str) -> bool:
+    """Whether a path is a record of any attempt at this job."""
     return re.match(rf"{JOBS}/{re.escape(job)}(-[0-9]+)?/", path) is not None
 
 
@@ -120,7 +120,7 @@ def embedding_path(key: str) -> str:
 
 
 def facts_path(key: str) -> str:
-    """What decoding found in a span (contracts.SpanFacts)."""
+    """The facts that decoding found in a span (contracts.SpanFacts)."""
     return f"{SCORES}/{key[:2]}/{key}.json"
 
 
@@ -128,31 +128,36 @@ def batch_path(batch: str) -> str:
     return f"{BATCHES}/{batch}/batch.json"
 
 
-def batch_block_path(batch: str, first: int | None) -> str:
-    """What became of the requests from `first`; None: the folder of all blocks."""
-    return f"{BATCHES}/{batch}/items/" + ("" if first is None else f"{first:05d}.json")
+def batch_blocks_folder(batch: str) -> str:
+    """The folder of the batch's blocks: fan_out.BATCH_BLOCK items each."""
+    return f"{BATCHES}/{batch}/items/"
+
+
+def batch_block_path(batch: str, first: int) -> str:
+    """The items of the block that begins with request `first`: what became of each request."""
+    return f"{batch_blocks_folder(batch)}{first:05d}.json"
 
 
 def batch_items_path(batch: str) -> str:
-    """What became of all requests, once that is known."""
+    """The items of all requests; written once every block is done."""
     return f"{BATCHES}/{batch}/items.json"
 
 
 def parked_path(open_path: str) -> str:
-    """Where an entry of OPEN is kept while what it leads to cannot be read."""
+    """Where an entry of OPEN is kept while its records cannot be read."""
     return f"{PARKED}/{open_path}"
 
 
 def open_batch_folder(batch: str) -> str:
-    """What open_batch_path begins with for this batch, and for no other."""
+    """The prefix of open_batch_path for this batch and for no other."""
     return f"{OPEN}/batches/{batch}_"
 
 
 def open_batch_path(batch: str, total: int, caller: str | None) -> str:
-    """There until every one of its `total` requests was looked up."""
+    """An entry that exists until all `total` requests of the batch were looked up."""
     return f"{open_batch_folder(batch)}{total}_{caller_mark(caller)}"
 
 
 def batch_secret_path(batch: str, fingerprint: str) -> str:
-    """Holds every SAS of the batch, until its jobs have them."""
+    """Every query string of the batch's URLs, until its jobs have them."""
     return f"{SECRETS}/{batch}/{fingerprint}"

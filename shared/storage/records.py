@@ -1,7 +1,8 @@
-"""Records that the service wrote, read back by this version, an older or a newer one.
+"""Read and write the service's records; another version of the service may have written them.
 
-What callers and operators write is read strictly. Of what the service wrote, fields that this version does
-not know are passed over. An empty blob is no record: retention leaves one where a job was.
+Requests, manifests and profiles, which callers and operators write, are read strictly. Records are read
+tolerantly: a reader ignores fields that its version does not know. An empty blob is no record: retention
+leaves one in the place of a removed job's request.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ R = TypeVar("R", bound=Contract)
 
 
 def parse(kind: type[R], path: str, data: bytes) -> R:
-    """Raises RecordUnreadable, which names the path and the first fault, and repeats no value."""
+    """The record in `data`. Raises RecordUnreadable, which names path and first fault, but no value."""
     try:
         return kind.of_record(data)
     except ValidationError as bad:
@@ -31,28 +32,28 @@ def parse(kind: type[R], path: str, data: bytes) -> R:
 
 
 def read(store: BlobStore, kind: type[R], path: str) -> R:
-    """Raises BlobNotFound, RecordUnreadable, or what storage says."""
-    return _there(find(store, kind, path), path)
+    """The record at a path. Raises BlobNotFound, RecordUnreadable, StorageUnavailable."""
+    return _existing(find(store, kind, path), path)
 
 
 def find(store: BlobStore, kind: type[R], path: str) -> R | None:
-    """None where there is none. Raises RecordUnreadable, or what storage says."""
+    """The record at a path, None where there is none. Raises RecordUnreadable, StorageUnavailable."""
     data = store.find(path)
     return parse(kind, path, data) if data else None
 
 
-def _there(found: R | None, path: str) -> R:
-    if found is None:
+def _existing(record: R | None, path: str) -> R:
+    if record is None:
         raise BlobNotFound(f"{path} does not exist.")
-    return found
+    return record
 
 
 class Records:
     """The records of one run. Each is read from storage once and written once.
 
-    A record does not change after it was written, so one that was read or written here is remembered; one
-    that is not there yet is looked for again. The attributes raise BlobNotFound where the record is not
-    there; they and the functions raise RecordUnreadable, or what storage says.
+    A record never changes once it is written, so this object remembers every record that it read or wrote. It
+    looks again for a record that did not exist before. The attributes and `summary` raise BlobNotFound where
+    the record does not exist; everything here raises RecordUnreadable and StorageUnavailable.
     """
 
     def __init__(self, store: BlobStore, run: str) -> None:
@@ -86,14 +87,14 @@ class Records:
         return self._find(Plan, paths.plan_path(self.run))
 
     def find_look(self) -> Look | None:
-        """What the second fan-out does, once that is planned."""
+        """The plan of the second fan-out; None before it is planned."""
         return self._find(Look, paths.look_path(self.run))
 
     def find_end(self) -> EndRecord | None:
         return self._find(EndRecord, paths.end_path(self.run))
 
     def write_request(self, request: StoredRequest) -> StoredRequest:
-        """The request that is there: this one, or the one of whoever was first."""
+        """Write the run's request unless it has one; the request that is stored now."""
         return self._write_new(paths.request_path(self.run), request)
 
     def write_choice(self, choice: Choice) -> None:
@@ -109,11 +110,11 @@ class Records:
         self._write(paths.summary_path(self.run, summary.unit), summary)
 
     def write_end(self, end: EndRecord) -> EndRecord:
-        """The end that is there: this one, or the one of whoever was first."""
+        """Write the run's end unless it has one; the end that is stored now."""
         return self._write_new(paths.end_path(self.run), end)
 
     def _read(self, kind: type[R], path: str) -> R:
-        return _there(self._find(kind, path), path)
+        return _existing(self._find(kind, path), path)
 
     def _find(self, kind: type[R], path: str) -> R | None:
         known = self._known.get(path)
@@ -141,7 +142,10 @@ def find_end(store: BlobStore, run: str) -> EndRecord | None:
 
 
 def find_latest(store: BlobStore, job: str) -> StoredRequest | None:
-    """The request of the last attempt at a job; None for one that retention has given up."""
+    """The request of the last attempt at a job; None where there is no such job, or retention is removing it.
+
+    Raises RecordUnreadable, StorageUnavailable.
+    """
     latest, attempt = None, 1
     while found := store.find(path := paths.request_path(names.run_id(job, attempt))):
         latest, attempt = (path, found), attempt + 1
@@ -149,7 +153,7 @@ def find_latest(store: BlobStore, job: str) -> StoredRequest | None:
 
 
 def find_request(store: BlobStore, job: str) -> StoredRequest:
-    """The last attempt at a job. Raises JobNotFound."""
+    """The request of the last attempt at a job. Raises JobNotFound, RecordUnreadable, StorageUnavailable."""
     found = find_latest(store, job) if names.is_job_id(job) else None
     if found is None or found.job != job:
         raise JobNotFound("There is no job with this id.")

@@ -1,6 +1,6 @@
-"""Query strings of a request's URLs (a SAS, say): kept apart from every record, never served.
+"""Query strings of a request's URLs (for example a SAS): stored apart from every record, never served.
 
-The source's goes when the run ends, the callback's when it is delivered or given up.
+The service removes the source's when the run ends, and the callback's when it is delivered or given up.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from shared.storage.store import BlobStore
 
 @dataclass(frozen=True)
 class Secrets:
-    """What a request's URLs hold behind their question marks; empty where they hold nothing."""
+    """The query strings of a request's URLs, without their question marks; empty where a URL has none."""
 
     sas: str = ""
     callback: str = ""
@@ -28,12 +28,13 @@ class Secrets:
         return cls(split_secret(request.video)[1], split_secret(request.callback or "")[1])
 
     def put_back(self, request: JobRequest) -> JobRequest:
-        """The request as it came."""
+        """The request with its query strings, as the caller sent it."""
         video = f"{request.video}?{self.sas}" if self.sas else request.video
         callback = f"{request.callback}?{self.callback}" if self.callback else request.callback
         return request.model_copy(update={"video": video, "callback": callback})
 
     def or_else(self, older: Secrets) -> Secrets:
+        """These secrets, each filled in from `older` where it is empty."""
         return Secrets(self.sas or older.sas, self.callback or older.callback)
 
 
@@ -50,13 +51,14 @@ def split_secret(url: str) -> tuple[str, str]:
 
 
 def keep_secrets(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> None:
-    """Before the request itself is stored: once it is there, another caller may start the job."""
+    """Store a run's secrets. Call it before the request is stored: from then on another caller may start the
+    job."""
     if secrets.callback:
         store.put(_callback_path(stored), secrets.callback.encode(), "text/plain")
     if not secrets.sas:
         return
     store.put(_sas_path(stored), secrets.sas.encode(), "text/plain")
-    if store.exists(paths.end_path(stored.run)):  # it ended meanwhile, and looked before we wrote
+    if store.exists(paths.end_path(stored.run)):  # the run ended, and removed its SAS, before this write
         store.delete(_sas_path(stored))
 
 
@@ -70,7 +72,7 @@ def find_sas(store: BlobStore, stored: StoredRequest) -> str:
 
 
 def find_callback_query(store: BlobStore, stored: StoredRequest) -> str:
-    """Empty where the callback's URL had none, or the callback is over."""
+    """The query of the callback's URL; empty where it had none, or the callback was delivered or given up."""
     return (store.find(_callback_path(stored)) or b"").decode()
 
 
@@ -99,9 +101,9 @@ def _callback_path(stored: StoredRequest) -> str:
 
 
 def keep_batch_secrets(store: BlobStore, batch: Batch, secrets: Sequence[Secrets]) -> None:
-    """secrets: one for each request, in order. Before the batch itself is stored."""
-    if any(one != Secrets() for one in secrets):
-        content = json.dumps([asdict(one) for one in secrets]).encode()
+    """Store a batch's secrets: one for each request, in order. Call it before the batch is stored."""
+    if any(pair != Secrets() for pair in secrets):
+        content = json.dumps([asdict(pair) for pair in secrets]).encode()
         store.put(_batch_path(batch), content)
 
 
@@ -109,8 +111,8 @@ def find_batch_secrets(store: BlobStore, batch: Batch) -> list[Secrets] | None:
     """One for each request, in order; None where no URL had any. Raises RecordUnreadable."""
     kept = store.find(_batch_path(batch))
     try:
-        return [Secrets(one["sas"], one["callback"]) for one in json.loads(kept)] if kept else None
-    except (ValueError, TypeError, KeyError):  # whose messages may hold a secret
+        return [Secrets(pair["sas"], pair["callback"]) for pair in json.loads(kept)] if kept else None
+    except (ValueError, TypeError, KeyError):  # their messages may quote a secret
         pass
     raise RecordUnreadable(f"The record {_batch_path(batch)} cannot be read.")
 

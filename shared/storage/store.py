@@ -1,4 +1,4 @@
-"""The service's own container: small documents by path."""
+"""The service's own blob container: read, write, list and remove small blobs by path."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ from shared.storage.clients import service_of, translated, translated_own
 
 @dataclass(frozen=True)
 class BlobEntry:
-    """A blob as a listing names it."""
+    """A blob as a listing describes it."""
 
     path: str
     etag: str
     length_bytes: int
     modified: datetime
-    """When it was written last, by storage's clock, in whole seconds."""
+    """When it was last written, by storage's clock, in whole seconds."""
 
 
 REUSED = timedelta(hours=6)
-"""A blob that was written no longer ago need not be touched when it is used again."""
+"""`reuse` does not touch a blob that was written within this time."""
 _MOST_DELETED = 256
 
 
@@ -49,38 +49,42 @@ def _entry(properties: Any) -> BlobEntry:
 
 
 class BlobStore:
-    """The service's container: small documents by path. Writes are whole and atomic."""
+    """A container of the service. Every write replaces a whole blob, atomically.
+
+    Every method raises StorageUnavailable during a storage outage.
+    """
 
     def __init__(self, service: BlobServiceClient, container: str) -> None:
         self._container: ContainerClient = service.get_container_client(container)
 
     @classmethod
     def from_settings(cls, settings: Settings, patient: bool = True) -> Self:
-        """The store of these settings; makes the container where it is missing.
+        """The service's container; creates it where it does not exist.
 
-        Not `patient`: it gives up on storage within seconds, for callers that wait for an answer.
+        patient: False for a caller that waits for an answer: requests then fail within about ten seconds
+        (clients.PROMPT) instead of a minute (clients.PATIENT).
         """
         store = cls(service_of(settings.storage, patient), settings.container)
         with translated_own("the service's container"):
             if not store._container.exists():
-                with suppress(ResourceExistsError):  # another process was faster
+                with suppress(ResourceExistsError):  # another process created it first
                     store._container.create_container()
         return store
 
     @classmethod
     def models(cls, settings: Settings, patient: bool = True) -> BlobStore | None:
-        """The container with models of these settings; it is the operator's, and not made here."""
+        """The operator's container of models; None where the settings name none. It is never created here."""
         if not settings.models_container:
             return None
         return cls(service_of(settings.storage, patient), settings.models_container)
 
     def get(self, path: str, etag: str | None = None) -> bytes:
-        """The blob's content; with an ETag, VideoChanged where it is another by now."""
-        same: dict[str, Any] = {}
+        """The blob's content. Raises BlobNotFound, and VideoChanged where it no longer has this `etag`."""
+        condition: dict[str, Any] = {}
         if etag:
-            same = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
+            condition = {"etag": etag, "match_condition": MatchConditions.IfNotModified}
         with translated_own(path):
-            return bytes(self._container.download_blob(path, **same).readall())
+            return bytes(self._container.download_blob(path, **condition).readall())
 
     def find(self, path: str) -> bytes | None:
         """The blob's content, or None where there is none."""
@@ -96,7 +100,7 @@ class BlobStore:
         content_type: str = "application/json",
         metadata: dict[str, str] | None = None,
     ) -> None:
-        """metadata: ASCII, told by `page` without reading the blob."""
+        """Write the blob, whether it exists or not. metadata: ASCII; `page` lists it."""
         settings = ContentSettings(content_type=content_type)
         with translated_own(path):
             self._container.upload_blob(
@@ -104,7 +108,7 @@ class BlobStore:
             )
 
     def put_new(self, path: str, data: bytes) -> bool:
-        """Write unless it is there; True for the one caller of many that wrote it."""
+        """Write the blob unless it exists. Exactly one of several callers gets True: its data is stored."""
         with translated_own(path):
             try:
                 self._container.upload_blob(
@@ -121,15 +125,17 @@ class BlobStore:
         with translated_own(path):
             return self._container.get_blob_client(path).exists()
 
-    def list(self, prefix: str, at_a_time: int | None = None) -> Iterator[str]:
-        """at_a_time: for who reads on only if the first ones do not suffice (5000)."""
+    def list(self, prefix: str, page_size: int | None = None) -> Iterator[str]:
+        """Paths of blobs, in order. page_size: choose a small one where the caller usually stops early
+        (default 5000)."""
         with translated_own(prefix):
-            yield from self._container.list_blob_names(name_starts_with=prefix, results_per_page=at_a_time)
+            yield from self._container.list_blob_names(name_starts_with=prefix, results_per_page=page_size)
 
     def page(
         self, prefix: str, size: int, continuation: str | None = None
     ) -> tuple[Sequence[tuple[str, dict[str, str]]], str | None]:
-        """(path and metadata of at most `size` blobs (5000), by path; where to go on, None at the end).
+        """(path and metadata of at most `size` blobs, by path; the continuation of the next page, None at the
+        end). size: at most 5000.
 
         Raises InvalidRequest for a continuation that storage did not give.
         """
@@ -144,7 +150,7 @@ class BlobStore:
         return found, pages.continuation_token or None
 
     def metadata(self, path: str) -> dict[str, str] | None:
-        """What the blob's listing would tell; None where there is none."""
+        """The blob's metadata; None where there is no such blob."""
         try:
             with translated_own(path):
                 return dict(self._container.get_blob_client(path).get_blob_properties().metadata or {})
@@ -152,13 +158,14 @@ class BlobStore:
             return None
 
     def entries(self, prefix: str = "") -> Iterator[BlobEntry]:
-        """Every blob, by path, page by page. Raises BlobNotFound where there is no such container."""
+        """Every blob, in the order of their paths, read page by page. Raises BlobNotFound where the container
+        does not exist."""
         with translated_own(f"the container {self._container.container_name}"):
             for blob in self._container.list_blobs(name_starts_with=prefix or None):
                 yield _entry(blob)
 
     def entry(self, path: str) -> BlobEntry | None:
-        """What the listing says of this blob; None where there is none."""
+        """This blob as `entries` gives it; None where there is no such blob."""
         try:
             with translated_own(path):
                 return _entry(self._container.get_blob_client(path).get_blob_properties())
@@ -166,8 +173,11 @@ class BlobStore:
             return None
 
     def reuse(self, path: str) -> bool:
-        """Whether it is there; if so, it counts as written within the last REUSED, and its ETag is another
-        wherever that took writing: whoever was about to remove it as too old does not."""
+        """Whether the blob exists. If it does, it counts as written within the last REUSED from now on.
+
+        An older blob is written again, which changes its ETag: retention, which removes only unchanged blobs,
+        then keeps it.
+        """
         found = self.entry(path)
         if found is None:
             return False
@@ -180,12 +190,12 @@ class BlobStore:
         try:
             with translated_own(path):
                 self._container.get_blob_client(path).set_blob_metadata({"reused": "1"})
-        except BlobNotFound:  # removed between two looks
+        except BlobNotFound:  # removed since `entry` saw it
             return False
         return True
 
     def replace(self, path: str, data: bytes, etag: str) -> bool:
-        """Write over the blob if it is still the one with this ETag; whether it was."""
+        """Overwrite the blob if it still has this ETag; whether it had."""
         with translated_own(path):
             try:
                 self._container.upload_blob(
@@ -196,23 +206,26 @@ class BlobStore:
         return True
 
     def delete_unchanged(self, entries: Iterable[BlobEntry]) -> Sequence[BlobEntry]:
-        """Remove those that are still as they were listed, 256 in a request; those that were removed."""
-        removed, left = [], list(entries)
-        for start in range(0, len(left), _MOST_DELETED):
-            some = left[start : start + _MOST_DELETED]
-            wanted: Any = [
-                {"name": one.path, "etag": one.etag, "match_condition": MatchConditions.IfNotModified}
-                for one in some
+        """Remove the blobs that still have the ETags of their entries; the entries whose blobs were removed.
+
+        It sends 256 removals in a request, as many as storage accepts.
+        """
+        removed, listed = [], list(entries)
+        for start in range(0, len(listed), _MOST_DELETED):
+            part = listed[start : start + _MOST_DELETED]
+            deletions: Any = [
+                {"name": entry.path, "etag": entry.etag, "match_condition": MatchConditions.IfNotModified}
+                for entry in part
             ]
             with translated_own("a removal"):
-                answers: Any = self._container.delete_blobs(*wanted, raise_on_any_failure=False)
+                answers: Any = self._container.delete_blobs(*deletions, raise_on_any_failure=False)
                 statuses = [int(answer.status_code) for answer in answers]
-            if strange := {status for status in statuses if status not in (202, 404, 412)}:
-                raise StorageUnavailable(f"Storage answered {min(strange)} for a removal.")
-            removed += [one for one, status in zip(some, statuses, strict=True) if status == 202]
+            if unexpected := {status for status in statuses if status not in (202, 404, 412)}:
+                raise StorageUnavailable(f"Storage answered {min(unexpected)} for a removal.")
+            removed += [entry for entry, status in zip(part, statuses, strict=True) if status == 202]
         return removed
 
     def delete(self, path: str) -> None:
-        """Remove it; not an error where it is gone already."""
+        """Remove the blob, if it exists."""
         with suppress(BlobNotFound), translated_own(path):
             self._container.delete_blob(path)

@@ -121,7 +121,7 @@ def test_what_is_parked_is_said_once_by_its_path_alone(
 
 
 def later(service: InProcessService, by: timedelta = ledger.PARKED_FOR + timedelta(minutes=1)) -> None:
-    ledger.unpark(service.store, datetime.now(UTC) + by)
+    ledger.unpark_entries(service.store, datetime.now(UTC) + by)
 
 
 def test_what_was_mended_goes_on_within_the_hour_and_what_was_not_is_parked_anew(
@@ -188,7 +188,7 @@ def test_a_callback_whose_records_cannot_be_read_is_parked_and_owed_still(servic
     with pytest.raises(RecordUnreadable):
         deliver(service.settings, service.store, stored.run, 1)
     assert [paths.parked_path(paths.open_callback_path(stored.run))] == parked(service)
-    assert ledger.is_open(service.store, stored)
+    assert ledger.is_run_open(service.store, stored)
 
 
 def test_a_batch_whose_block_cannot_be_read_is_parked(service: InProcessService) -> None:
@@ -228,7 +228,7 @@ def test_retention_keeps_what_it_cannot_read_and_goes_on_with_the_rest(service: 
     swept = Sweep(settings, service.store, datetime.now(UTC) + timedelta(days=9))
     swept.run()
     assert (True, 1, 0) == (swept.complete, swept.jobs.things, swept.batches.things)
-    assert [stored.job] == [entry.job for entry in ledger.every(service.store)]
+    assert [stored.job] == [entry.job for entry in ledger.index_entries(service.store)]
     assert service.store.exists(paths.batch_path(batch.id))
 
 
@@ -238,7 +238,7 @@ def test_names_and_states_that_only_another_version_knows_stop_nobody(service: I
         service.store.put(path, b"")
     metadata = {"job": stored.job, "state": "Paused"}
     service.store.put(ledger._index_path(stored.run, stored.created), b"", metadata=metadata)
-    assert 1 == ledger.load(service.store).jobs
+    assert 1 == ledger.count_open(service.store).jobs
     (job,) = list_jobs(service.settings, service.store, (), None, 10, None).jobs
     assert (stored.job, "Scoring") == (job.id, job.state.value)
     assert [stored.run] == tended(service)

@@ -44,7 +44,7 @@ def test_a_caller_has_so_many_open_jobs_and_all_together_so_many(service: InProc
     with pytest.raises(QueueFull, match="4 have not ended, of at most 4"):
         post(service, url, "5", BERT)
     cancel(service.store, first)
-    assert 3 == ledger.load(service.store).jobs
+    assert 3 == ledger.count_open(service.store).jobs
     assert "5" == post(service, url, "5", BERT).request.name
 
 
@@ -74,22 +74,22 @@ def test_a_batch_counts_from_its_acceptance_once(azurite: Azurite) -> None:
     service = InProcessService(azurite.connection_string, max_open_jobs=70)
     urls = [service.upload(CLIP, f"{n}.mp4") for n in range(60)]
     batch = accept_batch(service, urls, key="night-1")
-    counted = [ledger.load(service.store).jobs]
+    counted = [ledger.count_open(service.store).jobs]
     with pytest.raises(QueueFull):
         accept_batch(service, urls[:11])
     assert batch == accept_batch(service, urls, key="night-1")
     for first in (0, 25, 50):
         batches.expand(service.settings, service.store, batch.id, first)
-        counted.append(ledger.load(service.store).jobs)
+        counted.append(ledger.count_open(service.store).jobs)
     assert batches.finish(service.store, batch.id)
-    counted.append(ledger.load(service.store).jobs)
+    counted.append(ledger.count_open(service.store).jobs)
     assert [60] * 5 == counted
     check_room(service.settings, service.store, None, 10)
 
 
 def test_without_limits_nothing_is_counted(azurite: Azurite, monkeypatch: pytest.MonkeyPatch) -> None:
     service = InProcessService(azurite.connection_string, max_open_jobs=0, max_open_jobs_per_key=0)
-    monkeypatch.setattr(ledger, "load", None)
+    monkeypatch.setattr(ledger, "count_open", None)
     check_room(service.settings, service.store, None, 10**6)
 
 
@@ -98,7 +98,7 @@ def test_a_job_of_a_batch_that_somebody_waits_for_counts_once(service: InProcess
     service.request(url, priority="batch")
     service.request(url)
     assert 2 == len(list(service.store.list(f"{paths.OPEN}/")))
-    assert 1 == ledger.load(service.store).jobs
+    assert 1 == ledger.count_open(service.store).jobs
 
 
 def test_callers_are_told_apart_by_key_and_by_principal_where_that_is_believed() -> None:

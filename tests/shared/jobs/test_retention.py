@@ -347,6 +347,6 @@ def test_more_blobs_than_one_request_takes_are_removed(azurite: Azurite) -> None
 
 def test_an_open_run_is_known_by_its_marker(service: Past) -> None:
     stored = service.request(service.upload(CLIP), **ONE)
-    assert ledger.is_open(service.store, stored)
+    assert ledger.is_run_open(service.store, stored)
     cancel(service.store, stored)
-    assert not ledger.is_open(service.store, stored)
+    assert not ledger.is_run_open(service.store, stored)

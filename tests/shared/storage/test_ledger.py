@@ -58,10 +58,10 @@ def test_a_run_whose_closing_died_half_way_is_settled_by_whoever_looks_next(
 ) -> None:
     stored = service.request(url)
     cancel(service.store, stored)
-    ledger.tell(service.store, stored, State.SCORING)
+    ledger.note_state(service.store, stored, State.SCORING)
     service.store.put(ledger._open_path(stored, "interactive"), b"")
     assert [] == turns(service)
-    (entry,), _ = ledger.page(service.store, 10)
+    (entry,), _ = ledger.index_page(service.store, 10)
     assert (State.CANCELLED, stored.run) == (entry.state, entry.run)
     assert [] == list(ledger.open_runs(service.store, "interactive"))
 
@@ -72,7 +72,7 @@ def test_a_plan_that_ends_after_a_cancel_does_not_bring_the_job_back(
     stored = service.request(url)
     cancel(service.store, stored)
     run_plan(service.settings, Records(service.store, stored.run))
-    (entry,), _ = ledger.page(service.store, 10)
+    (entry,), _ = ledger.index_page(service.store, 10)
     assert State.CANCELLED == entry.state
 
 
@@ -80,7 +80,7 @@ def test_the_index_follows_a_job_to_its_end(service: InProcessService, url: str)
     stored = service.request(url, name="Finale, erste Hälfte")
 
     def state() -> State:
-        return ledger.page(service.store, 1)[0][0].state
+        return ledger.index_page(service.store, 1)[0][0].state
 
     seen = [state()]
     run_plan(service.settings, Records(service.store, stored.run))
@@ -151,7 +151,7 @@ def test_a_new_attempt_takes_the_place_of_the_old_one(service: InProcessService,
     cancel(service.store, first)
     second = service.request(url)
     assert names.run_id(first.job, 2) == second.run
-    (entry,), _ = ledger.page(service.store, 10)
+    (entry,), _ = ledger.index_page(service.store, 10)
     assert (second.run, first.job, State.QUEUED) == (entry.run, entry.job, entry.state)
 
 
