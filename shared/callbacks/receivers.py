@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from shared.errors import BadCallback, CallbackNotAllowed
-from shared.network import Endpoint, listed, parse_endpoint
+from shared.network import Endpoint, is_listed, parse_endpoint
 from shared.settings import Settings
 
 # RFC 3986: what a path and a query may hold.
@@ -60,7 +60,7 @@ def validate_callback(settings: Settings, url: str) -> Callback:
         raise BadCallback("The callback's path and query must be percent-encoded.")
     if not settings.callback_secrets:
         raise CallbackNotAllowed("This service sends no callbacks: it has no secret to sign them with.")
-    if not listed(endpoint, settings.callback_hosts):
+    if not is_listed(endpoint, settings.callback_hosts):
         raise CallbackNotAllowed(f"The host {endpoint.host} is not on the allow-list of callbacks.")
     return Callback(endpoint, parts.path, parts.query)
 

@@ -1,9 +1,9 @@
 """Which hosts the service may talk to, and connections to addresses that were checked.
 
-What is said over them (blob storage, callbacks) lives elsewhere.
+The protocols that use these connections live elsewhere: `storage`, `video` (sources) and `callbacks`.
 """
 
-from shared.network.addresses import Endpoint, Guard, listed, origin_of, parse_endpoint
+from shared.network.addresses import Endpoint, Guard, is_listed, origin_of, parse_endpoint
 from shared.network.deadlines import deadline
 from shared.network.outbound import NoAnswer, Patience, WatchedAdapter, guarded_session, post
 
@@ -15,7 +15,7 @@ __all__ = [
     "WatchedAdapter",
     "deadline",
     "guarded_session",
-    "listed",
+    "is_listed",
     "origin_of",
     "parse_endpoint",
     "post",

@@ -1,7 +1,7 @@
 """Where the service may connect to: host names by pattern, and the addresses behind them.
 
-A name on the list says who is meant; only the address says where the connection goes. So both are
-checked, the address each time a connection is made, and the connection goes to what was checked
+A listed name says which host the operator trusts; only the address says where a connection goes. So the
+service checks both, the address each time it connects, and it connects to the address that it checked
 (shared/network/outbound.py).
 """
 
@@ -20,22 +20,22 @@ from shared.settings import Settings
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
 Resolver = Callable[[str, int], Sequence[str]]
-"""(host, port) -> every address it has, as text. Raises socket.gaierror where it has none."""
+"""(host, port) -> every address of the host, as text. Raises socket.gaierror where it has none."""
 
 LOOPBACK_HOSTS = frozenset({"127.0.0.1", "localhost"})
 _LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 
-# IANA's registries of special-purpose addresses, less what is globally reachable, and multicast. Not
-# ipaddress.is_global, whose answer differs between releases of Python 3.11, 3.12 and 3.13.
+# IANA's registries of special-purpose addresses, without the globally reachable ones, and multicast.
+# ipaddress.is_global is not used: its answer differs between releases of Python 3.11, 3.12 and 3.13.
 _SPECIAL = tuple(
     map(
         ip_network,
         (
             "0.0.0.0/8",
             "10.0.0.0/8",
-            "100.64.0.0/10",  # carriers' own; Alibaba's metadata
+            "100.64.0.0/10",  # shared by carriers; Alibaba's metadata
             "127.0.0.0/8",
-            "168.63.129.16/32",  # public by its number, but Azure's channel to the host of a machine
+            "168.63.129.16/32",  # a public number, but Azure's channel from a machine to its host
             "169.254.0.0/16",  # link-local, with the metadata of most clouds
             "172.16.0.0/12",
             "192.0.0.0/24",
@@ -47,9 +47,9 @@ _SPECIAL = tuple(
             "203.0.113.0/24",
             "224.0.0.0/4",
             "240.0.0.0/4",
-            "2001::/23",  # Teredo among them, which carries an IPv4 address
+            "2001::/23",  # with Teredo, whose addresses embed an IPv4 address
             "2001:db8::/32",
-            "2002::/16",  # 6to4, which carries one too
+            "2002::/16",  # 6to4, whose addresses embed one too
             "3fff::/20",
         ),
     )
@@ -69,7 +69,7 @@ _PORTS = {"https": 443, "http": 80}
 
 @dataclass(frozen=True)
 class Endpoint:
-    """Scheme, host in lower case, and port, which is never left out here."""
+    """Scheme, host in lower case, and port, which is always given."""
 
     scheme: str
     host: str
@@ -77,17 +77,17 @@ class Endpoint:
 
     @property
     def origin(self) -> str:
-        """As it stands in a URL: without the port where it is the scheme's own."""
+        """Scheme, host and port as in a URL: without the scheme's default port."""
         port = "" if self.port == _PORTS[self.scheme] else f":{self.port}"
         return f"{self.scheme}://{self.host}{port}"
 
 
 def parse_endpoint(url: str) -> tuple[Endpoint, SplitResult]:
-    """(who is asked, the URL's parts). Raises ValueError, with what is wrong as the end of a sentence.
+    """(the endpoint, the URL's parts). Raises ValueError; its message completes the sentence "The URL ...".
 
-    Parsers differ over anything but a plain name: what is checked here must be what is asked. So no
-    user, no brackets, no dot at the end, no backslash, no letter outside ASCII (a name in another
-    script is written in punycode), and of the ways to write an IPv4 address only four decimal numbers.
+    URL parsers agree only on plain host names, and the host that is checked here must be the host that is
+    connected to. So this refuses a user, brackets, a dot at the end, a backslash and letters outside ASCII
+    (a name in another script is written in punycode), and an IPv4 address unless it is four decimal numbers.
     """
     try:
         parts = urlsplit(url)
@@ -110,14 +110,14 @@ def parse_endpoint(url: str) -> tuple[Endpoint, SplitResult]:
 
 
 def origin_of(url: str) -> Endpoint:
-    """The endpoint of a URL that the operator wrote, unchecked."""
+    """The endpoint of a URL from the operator's settings, unchecked."""
     parts = urlsplit(url)
     return Endpoint(parts.scheme, parts.hostname or "", parts.port or _PORTS[parts.scheme])
 
 
-def listed(endpoint: Endpoint, patterns: Iterable[str]) -> bool:
-    """`*.example.net` matches every host below example.net. A pattern without a port means the
-    scheme's own: a host's other ports are other services."""
+def is_listed(endpoint: Endpoint, patterns: Iterable[str]) -> bool:
+    """Whether a pattern matches. `*.example.net` matches every host below example.net. A pattern without a
+    port means the scheme's default port, since other ports of a host are other services."""
     return any(_matches(endpoint, pattern) for pattern in patterns)
 
 
@@ -134,8 +134,8 @@ def _matches(endpoint: Endpoint, pattern: str) -> bool:
 
 
 def is_public(address: Address) -> bool:
-    """Whether an address is somebody's on the internet: not private, loopback, link-local, shared,
-    multicast or reserved, and no cloud's metadata. IPv4 in IPv6 clothes counts as what is inside."""
+    """Whether an address is a public one on the internet: not private, loopback, link-local, shared,
+    multicast, reserved, or a cloud's metadata. A mapped or NAT64 address counts as the IPv4 one inside it."""
     inside = _unwrapped(address)
     if isinstance(inside, IPv6Address) and inside not in _GLOBAL_UNICAST:
         return False
@@ -143,7 +143,7 @@ def is_public(address: Address) -> bool:
 
 
 def _unwrapped(address: Address) -> Address:
-    """The IPv4 address to which a connection to a mapped or NAT64 address goes."""
+    """The IPv4 address inside a mapped or NAT64 address, where a connection would go; else the address."""
     if isinstance(address, IPv6Address):
         if address.ipv4_mapped:
             return address.ipv4_mapped
@@ -157,17 +157,17 @@ def _lies_in(address: Address, networks: Iterable[Network]) -> bool:
 
 
 def resolve(host: str, port: int) -> list[str]:
-    """What the system's resolver says. Raises socket.gaierror."""
+    """The host's addresses, by the system's resolver, each once. Raises socket.gaierror."""
     found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return list(dict.fromkeys(str(address[0]) for *_, address in found))
 
 
 @dataclass(frozen=True)
 class Guard:
-    """Says which addresses a connection may go to."""
+    """Decides to which addresses the service may connect."""
 
     networks: tuple[Network, ...] = ()
-    """Where it may go although they are not public: the operator's list."""
+    """Networks that are allowed although they are not public: settings.allowed_networks."""
     resolve: Resolver = resolve
 
     @classmethod
@@ -175,10 +175,10 @@ class Guard:
         return cls(settings.allowed_networks)
 
     def addresses(self, host: str, port: int) -> list[str]:
-        """Every address of a host, none of them unchecked.
+        """Every address of a host, all of them checked.
 
-        Raises HostNotAllowed where a single one may not be connected to: a name with a public and a
-        private address is no accident. Raises socket.gaierror where the name has none.
+        Raises HostNotAllowed where one of them is not allowed, even if others are: a name with a public and a
+        private address is no accident. Raises socket.gaierror where the name has no address.
         """
         found = list(self.resolve(host, port))
         if not found:
@@ -192,9 +192,9 @@ class Guard:
             address = ip_address(text)
         except ValueError:
             return False
-        if isinstance(address, IPv6Address) and address.scope_id:  # of a link, by its nature
+        if isinstance(address, IPv6Address) and address.scope_id:  # a scope means a link-local address
             return False
-        # Who puts this machine's own name on a list of hosts means this machine.
+        # An operator who lists this machine's own name allows this machine.
         networks = (*self.networks, *_LOOPBACK) if host in LOOPBACK_HOSTS else self.networks
         inside = _unwrapped(address)
         return is_public(address) or _lies_in(address, networks) or _lies_in(inside, networks)

@@ -1,7 +1,7 @@
-"""How long a thread may wait for somebody, all in all.
+"""Deadlines: how long a thread may wait for other hosts, all in all.
 
-A socket's own time-out is that of one recv: whoever sends a byte now and then never meets it. A deadline
-ends every socket that was used under it, whatever it waits for: a handshake, a header, a body.
+A socket's own time-out limits one recv, so a host that sends a byte now and then never reaches it. A deadline
+shuts every socket that the thread used under it, whether that waits for a handshake, a header or a body.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 
 
-class Passed(Exception):
-    """The deadline has passed. No OSError, which whoever speaks HTTP would take for a reason to try again."""
+class DeadlinePassed(Exception):
+    """The deadline has passed. It is not an OSError, on which HTTP libraries would try again."""
 
 
 class Deadline:
@@ -31,23 +31,26 @@ class Deadline:
         return self._passed.is_set()
 
     def check(self) -> None:
-        """Raises Passed, without what went wrong on the way: that may quote a URL with its signature."""
+        """Raises DeadlinePassed once the deadline has passed; `from None`, since the failure that it caused
+        may quote a URL with its signature."""
         if self.passed:
-            raise Passed from None
+            raise DeadlinePassed from None
 
     def watch(self, opened: socket.socket) -> None:
-        # A duplicate reaches the connection even after TLS has taken the socket itself over.
+        """Shut this socket when the deadline passes."""
+        # A duplicate still reaches the connection after TLS has taken over the socket itself.
         with self._lock:
             self._twins.append(socket.fromfd(opened.fileno(), opened.family, opened.type))
             if self.passed:
                 self._shut()
 
     def rest(self, seconds: float) -> None:
-        """Sleep. Raises Passed where the deadline comes first."""
+        """Sleep for so many seconds. Raises DeadlinePassed where the deadline passes first."""
         self._passed.wait(seconds)
         self.check()
 
     def end(self) -> None:
+        """Let the deadline pass now."""
         with self._lock:
             self._passed.set()
             self._shut()
@@ -58,6 +61,7 @@ class Deadline:
                 twin.shutdown(socket.SHUT_RDWR)
 
     def forget(self) -> None:
+        """Stop watching; the sockets stay open."""
         with self._lock:
             for twin in self._twins:
                 twin.close()
@@ -69,9 +73,9 @@ _current: ContextVar[Deadline | None] = ContextVar("deadline", default=None)
 
 @contextmanager
 def deadline(seconds: float) -> Iterator[Deadline]:
-    """For what this thread does inside: the guarded connections that it uses end after so long.
+    """Shut the connections that this thread uses inside the `with` once so many seconds have passed.
 
-    What was waiting there then fails in any way, or takes what was cut off for the whole: ask `passed`.
+    The code inside then fails with any exception, or takes a cut-off answer for a whole one: check `passed`.
     """
     running = Deadline()
     token = _current.set(running)
@@ -87,19 +91,19 @@ def deadline(seconds: float) -> Iterator[Deadline]:
 
 
 def watch(opened: socket.socket) -> None:
-    """Let this thread's deadline, where it has one, end the socket."""
+    """Shut the socket when this thread's deadline passes, if it has one."""
     if running := _current.get():
         running.watch(opened)
 
 
 def check() -> None:
-    """Raises Passed where this thread's deadline has passed."""
+    """Raises DeadlinePassed where this thread's deadline has passed."""
     if running := _current.get():
         running.check()
 
 
 def rest(seconds: float) -> None:
-    """Sleep, no longer than to this thread's deadline. Raises Passed."""
+    """Sleep for so many seconds. Raises DeadlinePassed where this thread's deadline passes first."""
     if running := _current.get():
         running.rest(seconds)
     else:

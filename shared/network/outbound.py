@@ -1,7 +1,7 @@
-"""Connections that go where the guard looked, and nowhere else.
+"""Connections only to addresses that the guard has checked.
 
-The name is resolved, its addresses are checked, and the socket is opened to one of these: no second
-look-up lies between check and connect. TLS still asks for the host by its name and verifies the certificate
+A connection resolves the name, checks its addresses, and opens the socket to one of them: there is no second
+look-up between check and connect. TLS still asks for the host by its name and verifies the certificate
 against it. Redirects are not followed, and proxies and netrc of the environment are not read.
 Every connection ends with the deadline of the thread that uses it (shared/network/deadlines.py).
 """
@@ -30,14 +30,14 @@ from urllib3.util.connection import create_connection
 from shared.network import deadlines
 from shared.network.addresses import Endpoint, Guard
 
-# It logs whole URLs, with their queries, at DEBUG and, for a header that it cannot read, at WARNING.
+# urllib3 logs whole URLs with their queries: at DEBUG, and at WARNING for a header that it cannot read.
 logging.getLogger("urllib3").setLevel(logging.ERROR)
 
 _NO_RETRY = Retry(total=False, redirect=False, raise_on_status=False)
 
 
 class _Watched(HTTPConnection):
-    """Ends with the deadline of whoever uses it, be it new or kept from an earlier request."""
+    """A connection, new or reused, that ends with the deadline of the thread that uses it."""
 
     def _new_conn(self) -> socket.socket:
         opened = self._opened()
@@ -58,7 +58,7 @@ class _WatchedTls(_Watched, HTTPSConnection):
 
 
 class _Checked(_Watched):
-    """Overrides the one step of urllib3 that looks a name up. Subclasses get their `guard`."""
+    """Overrides the one step of urllib3 that resolves a name. `_pools` makes subclasses with a `guard`."""
 
     guard: Guard
 
@@ -71,7 +71,7 @@ class _Checked(_Watched):
         return self._first_of(addresses)
 
     def _first_of(self, addresses: list[str]) -> socket.socket:
-        """The first that answers; the time to connect is for all of them together."""
+        """A socket to the first address that answers. All attempts together take the connect time-out."""
         limit_s = self.timeout if isinstance(self.timeout, int | float) else None
         end_s = time.monotonic() + (limit_s or 0)
         failure: OSError = OSError("no address")
@@ -107,9 +107,10 @@ def _pools(guard: Guard | None) -> dict[str, type[HTTPConnectionPool]]:
 
 
 class WatchedAdapter(HTTPAdapter):
-    """Asks nobody after the deadline of the thread that sends: the SDK would try again. Raises Passed.
+    """Sends nothing after the deadline of the sending thread, although the SDK would try again: it raises
+    DeadlinePassed instead.
 
-    guard: None where the address is the operator's choice. `kept` connections to one host stay open.
+    guard: None where the operator chose the address. kept: how many connections to one host stay open.
     """
 
     def __init__(self, guard: Guard | None, kept: int = 10) -> None:
@@ -135,7 +136,8 @@ class WatchedAdapter(HTTPAdapter):
 
 
 def guarded_session(guard: Guard) -> requests.Session:
-    """A session for RequestsTransport, which calls it with allow_redirects=False."""
+    """A session for RequestsTransport (which calls it with allow_redirects=False) that connects only to
+    addresses that the guard allows."""
     session = requests.Session()
     session.trust_env = False
     for scheme in ("http://", "https://"):
@@ -147,7 +149,7 @@ def guarded_session(guard: Guard) -> requests.Session:
 
 
 class NoAnswer(Exception):
-    """No status came back; `code` says why: unknown_host, unreachable, tls, timeout or broken_answer."""
+    """No status arrived. `code` says why: unknown_host, unreachable, tls, timeout or broken_answer."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -162,13 +164,13 @@ class Answer:
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a POST may take, in seconds, and how much of the answer is read."""
+    """How long a POST may take, in seconds, and how much of its answer is read."""
 
     connect_s: float = 5
     read_s: float = 15
-    """Between two pieces of the answer."""
+    """At most, between two pieces of the answer."""
     whole_s: float = 30
-    """From the first look-up to the last byte: one byte every fourteen seconds is an answer, too."""
+    """From the look-up to the last byte. read_s alone would allow a byte every fourteen seconds for ever."""
     most_bytes: int = 64 * 1024
 
 
@@ -186,10 +188,10 @@ def post(
     ca_bundle: Path | None = None,
     patience: Patience = Patience(),
 ) -> Answer:
-    """POST once to `target`, a path with its query. An answer counts from its status on, even where
-    the rest of it never comes.
+    """POST once to `target`, a path with its query. A status and its headers are an answer, even if the body
+    never arrives.
 
-    Raises HostNotAllowed for an address that may not be connected to, NoAnswer for anything else.
+    Raises HostNotAllowed for an address that the guard refuses, NoAnswer for every other failure.
     """
     tls: dict[str, Any] = {"ssl_context": _trust(ca_bundle)} if endpoint.scheme == "https" else {}
     pool = _pools(guard)[endpoint.scheme](
@@ -211,7 +213,7 @@ def post(
                 preload_content=False,
                 decode_content=False,
             )
-            if running.passed:  # http.client takes headers that were cut off for all there are
+            if running.passed:  # http.client takes cut-off headers for complete ones
                 raise NoAnswer("timeout")
             with suppress(urllib3_errors.HTTPError, OSError):
                 response.read(patience.most_bytes)
@@ -224,7 +226,7 @@ def post(
 
 
 def _code(error: Exception) -> str:
-    """ValueError: http.client's and urllib3's word for an answer or a name that makes no sense."""
+    """NoAnswer's code. http.client and urllib3 raise ValueError for an answer or a name that is malformed."""
     match error:
         case urllib3_errors.NameResolutionError():
             return "unknown_host"

@@ -20,7 +20,7 @@ from shared.errors import (
     HostNotAllowed,
     SourceTooSlow,
 )
-from shared.network import Guard, deadline, guarded_session, listed, origin_of, parse_endpoint
+from shared.network import Guard, deadline, guarded_session, is_listed, origin_of, parse_endpoint
 from shared.settings import Settings
 from shared.storage import (
     BLOB_HOSTS,
@@ -62,7 +62,7 @@ def parse_source(url: str, settings: Settings) -> Source:
         raise BadUrl(f"The video URL {wrong}.") from None
     account = service_of(settings.storage).primary_endpoint
     own = endpoint == origin_of(account)
-    if not own and not listed(endpoint, settings.source_hosts):
+    if not own and not is_listed(endpoint, settings.source_hosts):
         raise HostNotAllowed(f"The host {endpoint.host} is not on the allow-list of sources.")
 
     path = unquote(parts.path)[1:]
@@ -105,7 +105,7 @@ def open_source(
         return BlobClient.from_blob_url(f"{source.url}?{sas}", **options)
     if source.own:
         return own_blob(settings.storage, source.container, source.blob, options)
-    azure = listed(origin_of(source.url), BLOB_HOSTS)  # https and port 443: http is for this machine only
+    azure = is_listed(origin_of(source.url), BLOB_HOSTS)  # https and port 443: http is for this machine only
     credential = identity() if settings.source_identity and azure else None
     return BlobClient.from_blob_url(source.url, credential=credential, **options)
 

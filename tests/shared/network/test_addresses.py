@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from shared.errors import HostNotAllowed
-from shared.network import Endpoint, Guard, listed, parse_endpoint
+from shared.network import Endpoint, Guard, is_listed, parse_endpoint
 from shared.network.addresses import is_public, resolve
 
 
@@ -128,7 +128,7 @@ def test_patterns_match_whole_names_and_one_port(url: str, on_the_list: bool) ->
         "127.0.0.1:8080",
         "*",
     )
-    assert listed(parse_endpoint(url)[0], patterns) is on_the_list
+    assert is_listed(parse_endpoint(url)[0], patterns) is on_the_list
 
 
 PUBLIC = ["8.8.8.8", "20.60.1.2", "2606:4700::1111", "2a01:111::1", "::ffff:8.8.8.8", "64:ff9b::8.8.8.8"]
