@@ -1,8 +1,8 @@
-"""What crosses a boundary: requests, plans, manifests, profiles, results.
+"""The data that crosses a boundary: requests, plans, manifests, profiles, results.
 
-Every model is frozen and refuses unknown fields, but in what the service itself wrote (Contract.of_record).
-Spans are half-open. Units stand in names: _frames and _frame count frames of the timeline (see VideoInfo),
-_s are seconds.
+Every model is frozen. It refuses unknown fields, except in records of the service's own (Contract.of_record).
+Spans are half-open. Names end in their units: _frame and _frames count frames of the timeline (see
+VideoInfo), _s means seconds.
 """
 
 from shared.contracts.base import Contract, Name, Probability, Rate, Seconds, fraction_text
@@ -34,7 +34,7 @@ from shared.contracts.model import (
     ModelOutput,
     ModelRef,
     Provenance,
-    Run,
+    RunWhen,
 )
 from shared.contracts.plan import Choice, Look, Plan, SpanFacts, Unit, UnitSummary, VideoInfo
 from shared.contracts.profile import Cascade, CutDefaults, LabelRule, Profile, ShotRule, Signal
@@ -123,7 +123,7 @@ __all__ = [
     "Rate",
     "Result",
     "RetryRequest",
-    "Run",
+    "RunWhen",
     "Seconds",
     "ShotRule",
     "Signal",

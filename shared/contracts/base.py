@@ -1,4 +1,4 @@
-"""What all contracts are made of."""
+"""The base class of all contracts, and the types of their fields."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ class Contract(BaseModel):
 
     @classmethod
     def of_record(cls, data: bytes) -> Self:
-        """From JSON that a service of this version or another wrote: fields that are not known here are
-        passed over, at any depth, and a later schema_version is read as this one.
+        """Read JSON that the service wrote, in this version or another: ignore unknown fields at any depth,
+        and read a later schema_version as this one.
 
         Raises ValidationError.
         """
@@ -39,11 +39,12 @@ def _known(version: Any, info: ValidationInfo) -> Any:
 
 
 Version = Annotated[Literal[1], BeforeValidator(_known)]
-"""What this version writes, and all that it takes from anybody but itself: see Contract.of_record."""
+"""The version that the service writes. In requests, manifests and profiles no other is valid; in records a
+later one is: see Contract.of_record."""
 
 
 def _to_fraction(value: Any) -> Any:
-    """Digits only: an exponent in a text could ask for a number with a billion digits."""
+    """A text may hold digits only, since an exponent could stand for a number with a billion digits."""
     if isinstance(value, Fraction):
         return value
     if isinstance(value, str) and re.fullmatch(r"-?[0-9]{1,18}(/0*[1-9][0-9]{0,17})?", value):
@@ -52,7 +53,7 @@ def _to_fraction(value: Any) -> Any:
 
 
 def fraction_text(value: Fraction) -> str:
-    """`30000/1001`, and `25/1`: always num/den, so that no reader takes it for a float."""
+    """`30000/1001` or `25/1`: always num/den, so that no reader takes it for a float."""
     return f"{value.numerator}/{value.denominator}"
 
 
@@ -70,7 +71,7 @@ Seconds = Annotated[
     PlainSerializer(float, return_type=float, when_used="json"),
     WithJsonSchema({"type": "number", "minimum": 0, "maximum": 600}),
 ]
-"""Seconds as the caller wrote them: decimal, so 0.1 stays 1/10; to the microsecond."""
+"""Seconds as the caller wrote them, 0 to 600, to the microsecond. They are decimal, so 0.1 stays 1/10."""
 
 Probability = Annotated[float, Field(ge=0.0, le=1.0)]
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,63}$")]

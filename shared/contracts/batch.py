@@ -31,12 +31,13 @@ class BatchRequest(Contract):
 
     name: Annotated[str, Field(min_length=1, max_length=200)] | None = None
     videos: Annotated[tuple[VideoOrUrl, ...], Field(min_length=1, max_length=MAX_BATCH)]
-    """A video may be its URL alone."""
+    """Each is an object, or its URL alone."""
     options: JobOptions = JobOptions()
 
     def requests(self) -> tuple[JobRequest, ...]:
+        """One job's request for each video, in order, with the batch's options."""
         options = self.options.model_dump(exclude_unset=True)
-        return tuple(JobRequest(**options, video=one.video, name=one.name) for one in self.videos)
+        return tuple(JobRequest(**options, video=entry.video, name=entry.name) for entry in self.videos)
 
 
 class Batch(Contract):
@@ -47,11 +48,11 @@ class Batch(Contract):
     name: str | None
     created: str
     fingerprint: str
-    """sha256 of what the caller asked for, less every SAS."""
+    """sha256 of what the caller asked for, without any SAS."""
     requests: tuple[JobRequest, ...]
     """Without query strings."""
     caller: str | None = None
-    """sha256 of who asked for it; its jobs are counted as this caller's."""
+    """As StoredRequest.caller; the batch's jobs count as this caller's."""
 
 
 class BatchItem(Contract):
@@ -61,15 +62,15 @@ class BatchItem(Contract):
     job: str | None = None
     run: str | None = None
     created: str | None = None
-    """When the run was accepted, which may have been before the batch."""
+    """When the run was accepted: maybe before the batch, where an earlier request asked for the same job."""
     state: State | None = None
-    """Where the job had ended before the batch asked for it: how."""
+    """How the job ended, where it had ended before the batch asked for it."""
     error: ErrorBody | None = None
-    """Why it was not accepted."""
+    """Why the request was refused; None where it was accepted."""
 
 
 class BatchItems(Contract):
-    """items/<first>.json, and all of them in items.json."""
+    """items/<first>.json has the items of one block, items.json those of the whole batch."""
 
     items: tuple[BatchItem, ...]
 
@@ -87,12 +88,12 @@ class BatchStatus(Contract):
     name: str | None
     created: str
     state: Literal["Accepting", "Running", "Ended"]
-    """Accepting: not all of its videos have been looked up yet."""
+    """Accepting: the service has not looked up all of its videos yet."""
     total: int
     counts: dict[str, int]
-    """Jobs by state; Refused: videos that became no job; Accepting: those not looked up yet; Gone: jobs
-    that were removed after their time."""
+    """How many jobs are in each state, and besides: Refused, videos that became no job; Accepting, videos
+    that are not looked up yet; Gone, jobs that retention has removed."""
     eta_s: float | None
     failures: tuple[BatchFailure, ...]
-    """The first hundred; the CSV has all."""
+    """The first hundred; the CSV lists all."""
     links: dict[str, str]

@@ -1,4 +1,4 @@
-"""What became of a job's callback."""
+"""The state of a job's callback, and the attempts to deliver it."""
 
 from __future__ import annotations
 
@@ -20,12 +20,13 @@ class Delivery(Contract):
     """From 1."""
     at: str
     status: int | None
-    """None where no answer came."""
+    """HTTP status of the answer; None where no answer came."""
     error: str | None
-    """Why none came: unknown_host, unreachable, tls, timeout or broken_answer; or why nothing was sent:
-    host_not_allowed (by its address) or callback_not_allowed (by the operator's settings of today)."""
+    """Why no answer came: unknown_host, unreachable, tls, timeout or broken_answer; or why nothing was sent:
+    host_not_allowed (the address is refused) or callback_not_allowed (the operator's settings at the attempt
+    refuse the host)."""
     next_s: int | None
-    """Seconds until the next attempt; None where there is none."""
+    """Seconds until the next attempt; None where no attempt follows."""
 
 
 class CallbackStatus(Contract):
@@ -42,10 +43,11 @@ class CallbackRecord(CallbackStatus):
 
     schema_version: Version = 1
     run: str
-    """Also the webhook-id of every attempt."""
+    """The run's id, which is also the webhook-id of every attempt."""
     body: str
-    """What is sent, the same bytes each time."""
+    """The body of every attempt, the same bytes each time."""
 
     @property
     def shown(self) -> CallbackStatus:
+        """The part that the job's status shows."""
         return CallbackStatus(url=self.url, state=self.state, deliveries=self.deliveries)

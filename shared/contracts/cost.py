@@ -1,4 +1,4 @@
-"""What a job has used, and what the operator pays for it."""
+"""What a job used (time, bytes, requests), and its price by the operator's tariff."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ class StageTiming(Contract):
     cpu_s: float
     wall_s: float
     bytes_read: int
-    """Of the video."""
+    """Read from the video."""
     bytes_written: int = 0
     transactions: int = 0
     """Requests to storage."""
 
 
 class Tariff(Contract):
-    """tariff.json: what the operator pays. Edit it; MATCHCUT_TARIFF names another file."""
+    """tariff.json: prices that the operator pays, in `currency`. MATCHCUT_TARIFF names another file."""
 
     name: str
     currency: str

@@ -21,7 +21,7 @@ class Progress(Contract):
     fraction: Probability
     eta_s: float | None
     realtime_factor: float | None
-    """Seconds of video scored per second since scoring began."""
+    """Seconds of video scored per second of time since scoring began."""
 
 
 class JobAccepted(Contract):
@@ -59,19 +59,19 @@ class JobList(Contract):
 
     jobs: tuple[JobSummary, ...]
     continuation: str | None
-    """What to send for the next page; null at the end."""
+    """The query parameter `continuation` of the next page; null at the end."""
 
 
 class JobEvents(Contract):
     id: str
     provisional: bool
-    """The job still runs: any of these may change or go."""
+    """True while the job runs: each of these events may still change or vanish."""
     revision: int
-    """Send it as `after` to hear only of what is new."""
+    """Send it as `after`, and the next answer has events only if they have changed since."""
     changed: bool
-    """False: nothing came since `after`, and no events are repeated."""
+    """False: the events have not changed since `after`, so `events` is empty."""
     events: tuple[Event, ...]
-    """The surest first."""
+    """Those of the highest confidence first."""
 
 
 class Problem(BaseModel):
@@ -86,7 +86,7 @@ class Problem(BaseModel):
     code: str
     action: str
     errors: tuple[dict[str, str], ...] = ()
-    """For invalid requests: {"field", "message"} each."""
+    """For an invalid request, one {"field", "message"} per fault."""
 
 
 class Health(Contract):
@@ -95,7 +95,7 @@ class Health(Contract):
     models: tuple[ModelRef, ...]
     profiles: tuple[str, ...]
     faults: dict[str, str] = Field(default_factory=dict)
-    """What is wrong with a model, a profile or their container, by name; they count as absent."""
+    """Name of a model, a profile or their container -> what is wrong with it; it counts as absent."""
     storage: Literal["ok", "unavailable"]
     hub: Literal["ok", "unavailable"]
-    """Whether the host's durable client answers, which starts, asks after and ends every run."""
+    """Whether the host's durable client answers; the service needs it to start, query and end runs."""

@@ -1,4 +1,4 @@
-"""Manifests of models, and profiles that say what their tracks mean."""
+"""Manifests of models."""
 
 from __future__ import annotations
 
@@ -11,20 +11,22 @@ from shared.contracts.base import Contract, Name, Rate, Version
 
 
 class ModelInput(Contract):
-    """What the graph takes. Frames: uint8 pictures are resized by area, then, if `dtype` is
-    float32, (x - mean) / std per channel; a uint8 input gets the pixels as they are.
-    Audio: mono float32 in [-1, 1] at the manifest's rate."""
+    """The graph's input.
+
+    Pictures: uint8, resized by area. A float32 input gets (x - mean) / std per channel, a uint8 input the
+    pixels themselves. Audio: mono float32 in [-1, 1] at the manifest's rate.
+    """
 
     name: str
     dtype: Literal["float32", "uint8"] = "float32"
     layout: str
-    """Axes of the tensor: N batch, T window, C channel, H, W; NS for audio (S samples), NE for a head
-    (E: the source's embedding)."""
+    """Axes of the tensor: N batch, T window, C channel, H height, W width; "NS" for audio (S samples), "NE"
+    for a head (E: the source's embedding)."""
     width: int | None = None
     height: int | None = None
     colour: Literal["rgb", "bgr", "gray"] | None = None
     fit: Literal["stretch", "letterbox"] = "stretch"
-    """letterbox keeps the display aspect (non-square pixels and rotation applied) on black."""
+    """letterbox: keep the display aspect (after non-square pixels and rotation), on black bars."""
     mean: tuple[float, ...] = (0.0,)
     std: tuple[float, ...] = (1.0,)
 
@@ -34,12 +36,12 @@ class ModelOutput(Contract):
     labels: tuple[str, ...]
     """One name per column of the (n_windows, n_classes) output."""
     activation: Literal["none", "sigmoid", "softmax"] = "none"
-    """Applied by the scorer; "none" where the graph's output is already what is meant."""
+    """What the service applies to the graph's output; "none" where that is already the score."""
 
 
 class ModelEmbedding(Contract):
-    """A second output of the graph, (n_windows, size) float32: what heads stand on. Kept as float16,
-    and read as such by every head, so that a head gives the same scores now and from a kept track."""
+    """A second output of the graph, (n_windows, size) float32, which heads read. It is stored as float16, and
+    heads always read the float16 values, so a head's scores do not depend on whether it was stored before."""
 
     name: str
     size: Annotated[int, Field(ge=1, le=4096)]
@@ -50,7 +52,7 @@ class Provenance(Contract):
     licence: str
     training_data: str
     source: str
-    """Where the formula or the architecture comes from."""
+    """The publication of the formula or the architecture."""
 
 
 class Golden(Contract):
@@ -60,9 +62,9 @@ class Golden(Contract):
     tolerance: float = 1e-4
 
 
-Run = Literal["always", "proposed", "request"]
-"""When a model runs: on everything; in a cascade only where a sweep found something; only where a
-request names it."""
+RunWhen = Literal["always", "proposed", "request"]
+"""When a model runs. always: on the whole video. proposed: in a cascade, only on the looked spans.
+request: only if the request names it."""
 
 
 class ModelRef(Contract):
@@ -71,57 +73,60 @@ class ModelRef(Contract):
     digest: str
     """sha256 of model.onnx."""
     manifest: str
-    """sha256 of what the manifest says about scoring: rate, window, normalisation, labels and so on."""
+    """sha256 of the manifest's fields that affect scores: rate, window, normalisation, labels and so on."""
 
 
 class ModelManifest(Contract):
-    """models/<name>/model.json. A model is this and model.onnx; no code.
+    """models/<name>/model.json. A model is this file and model.onnx; it has no code.
 
-    Samples lie on one global grid: sample k is at k / rate seconds of the timeline. Window j
+    Samples lie on one grid for the whole video: sample k is at k / rate seconds of the timeline. Window j
     covers samples [j * stride, j * stride + window); its anchor is sample j * stride + anchor.
 
-    A head reads one window of another model's embedding at a time: its layout is "NE", and its
-    windows are those of its source.
+    A head reads another model's embedding, one window at a time: its layout is "NE", and its windows are
+    those of its source.
     """
 
     schema_version: Version = 1
     name: Name
     version: str
     engine: Literal["onnxruntime", "rapidocr"] = Field(
-        "onnxruntime", exclude_if=lambda told: told == "onnxruntime"
+        "onnxruntime", exclude_if=lambda engine: engine == "onnxruntime"
     )
-    """rapidocr: the optional package of that name reads the scoreboard, with networks of its own; there is
-    no model.onnx, and `digest` is shared.models.scoreboard.digest_of. The default is not written: it came
-    later than most manifests, whose digests it leaves as they were."""
+    """rapidocr: the optional package of that name reads the scoreboard with its own networks. There is then
+    no model.onnx, and `digest` is that of shared.models.scoreboard.digest_of.
+
+    The default is not written to JSON: this field is newer than most manifests, and their digests must stay
+    as they were.
+    """
     kind: Literal["frame", "pair", "clip", "audio", "head"]
     source: Name | None = None
     """The model whose embedding a head reads."""
     pictures: Literal["all", "key"] = "all"
-    """What a sample shows: the last picture, or the last key frame, decoded up to it. A sweep scores
-    models of key frames without decoding the rest, to the same bits."""
+    """Which picture a sample shows: the last one decoded up to its time, or the last key frame. A sweep
+    decodes only key frames, and gives models of key frames the same bits as a full decode."""
     rate: Rate | Literal["native", "source"]
-    """Samples per second: pictures, or audio samples (Hz). "native" is the video's own rate; a head
-    has that of its source."""
+    """Pictures or audio samples per second. "native": the rate of the video. "source": a head's, that of its
+    source."""
     window: Annotated[int, Field(ge=1)]
     stride: Annotated[int, Field(ge=1)]
     anchor: Annotated[int, Field(ge=0)]
     batch: Annotated[int, Field(ge=1, le=256)] = 16
-    """Most windows per run; the last run of a span may be shorter."""
+    """Most windows per call of the graph; the last call for a span may have fewer."""
     input: ModelInput
     output: ModelOutput
     embedding: ModelEmbedding | None = None
-    run: Run = "always"
-    """A profile may say otherwise. A head runs when its source does."""
+    run: RunWhen = "always"
+    """A profile may override it. A head runs when its source does."""
     digest: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     golden: Golden = Golden()
     reference: str | None = None
-    """"sample/<file>": how its scores were spread over known footage (shared/models/drift.py)."""
+    """"sample/<file>": the distribution of its scores on known footage (shared/models/drift.py)."""
     provenance: Provenance
 
     @property
     def ref(self) -> ModelRef:
-        told = self.model_dump_json(exclude={"version", "provenance", "golden", "reference", "run"})
-        manifest = hashlib.sha256(told.encode()).hexdigest()
+        scoring = self.model_dump_json(exclude={"version", "provenance", "golden", "reference", "run"})
+        manifest = hashlib.sha256(scoring.encode()).hexdigest()
         return ModelRef(name=self.name, version=self.version, digest=self.digest, manifest=manifest)
 
     @model_validator(mode="after")
@@ -137,7 +142,7 @@ class ModelManifest(Contract):
         if self.kind == "audio" and self.rate == "native":
             raise ValueError("an audio model names its rate in Hz")
         if self.pictures == "key" and (self.kind, self.stride, self.batch) != ("frame", 1, 1):
-            # One key frame a run: its row must not depend on how many others a segment holds.
+            # A batch of 1: the scores of a key frame must not depend on how many others a segment has.
             raise ValueError('pictures "key" is for kind "frame", with a stride and a batch of 1')
         if (self.kind == "head") != (self.source is not None):
             raise ValueError("a head, and nothing else, names its source")
@@ -154,5 +159,6 @@ class ModelManifest(Contract):
 
     @property
     def sweepable(self) -> bool:
-        """Whether a sweep (the sound, and key frames) gives it all it sees. Of a head, its source says."""
+        """Whether a sweep (all the sound, and the key frames) has all the model's input. A head depends on
+        its source: ask that."""
         return self.kind == "audio" or self.pictures == "key"

@@ -1,4 +1,4 @@
-"""One video on its timeline, and the units of work it is split into."""
+"""A video on its timeline, and the units of work into which a run divides it."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Literal
 
 from shared.contracts.base import Contract, Name, Rate, Version
 from shared.contracts.cost import StageTiming
-from shared.contracts.model import ModelManifest, ModelRef, Run
+from shared.contracts.model import ModelManifest, ModelRef, RunWhen
 from shared.contracts.profile import Profile
 from shared.contracts.result import LookedSpan, SoundFault
 from shared.contracts.timeline import Timeline
@@ -15,8 +15,8 @@ from shared.contracts.timeline import Timeline
 class VideoInfo(Contract):
     """One video stream on its timeline.
 
-    Timeline frame of a decoded frame = floor((pts - origin_pts) * time_base * rate + 1/2),
-    so frame 0 is the first frame that decodes and VFR falls on the grid of `rate`.
+    The timeline frame of a decoded frame is floor((pts - origin_pts) * time_base * rate + 1/2). So frame 0 is
+    the first frame that decodes, and a variable frame rate falls on the grid of `rate`.
     """
 
     container: str
@@ -30,21 +30,22 @@ class VideoInfo(Contract):
     """PTS of the first decoded frame, in units of time_base."""
     width: int
     height: int
-    """Of the decoded frame, before rotation, in samples."""
+    """Size of the decoded frame in samples, before rotation."""
     sample_aspect: Rate
     rotation: int
-    """Degrees counter-clockwise, 0, 90, 180 or 270, that show the frame upright."""
+    """Degrees counter-clockwise (0, 90, 180 or 270) that turn the frame upright."""
     numbering: Literal["pts", "count"] = "pts"
-    """"count" where time stamps are missing or start again: frame k is then the k-th that decodes."""
+    """"pts": time stamps place every frame. "count": they are missing or start again, so timeline frame k is
+    the (k + 1)-th frame that decodes."""
     planned_frames: int
-    """Where the container says the timeline ends; what decodes may differ."""
+    """Length of the timeline as the container declares it; decoding may end elsewhere."""
     missing_picture: tuple[int, int] | None = None
-    """[start, end) in timeline frames: what the index of a file that was cut off names, and is not there.
-    By decoding times, so some pictures of it may be there; end is where the picture was to end."""
+    """[start, end) in timeline frames: the part that the index of a cut-off file lists but the file lacks. It
+    is taken from decoding times, so the file may hold a few of these pictures; `end` is the intended end."""
     missing_sound: tuple[int, int] | None = None
-    """The same of the sound."""
+    """The same for the sound."""
     start_timecode: str | None
-    """As embedded: HH:MM:SS:FF, or with ; before FF for drop-frame."""
+    """As the file has it: HH:MM:SS:FF, or HH:MM:SS;FF for drop-frame."""
     audio_stream: int | None
     audio_codec: str | None
     audio_fault: SoundFault | None = None
@@ -64,8 +65,8 @@ class VideoInfo(Contract):
 
 
 class Choice(Contract):
-    """choice.json: the profile and the models of a job as they were when it was planned, whatever is
-    changed or uploaded while it runs."""
+    """choice.json: the profile and the manifests of a run as they were when it was planned. The run uses
+    these, even if an operator changes or uploads others meanwhile."""
 
     schema_version: Version = 1
     profile: Profile
@@ -74,19 +75,21 @@ class Choice(Contract):
     cascade: bool
 
     def of(self, *, sound: bool | None = None, swept: bool | None = None) -> tuple[str, ...]:
-        """Names, sorted: of models of the sound or of the picture, that a sweep scores or not."""
+        """Names of models, sorted. sound: True for models of the sound, False for those of the picture.
+        swept: True for models that a sweep scores, False for the others. None: both."""
         return tuple(
             name
             for name in self.models
             if sound in (None, self.root(name).kind == "audio") and swept in (None, self._swept(name))
         )
 
-    def run(self, name: str) -> Run:
+    def run(self, name: str) -> RunWhen:
+        """When the model runs: by the profile, else by its manifest."""
         root = self.root(name)
         return self.profile.run.get(root.name, root.run)
 
     def root(self, name: str) -> ModelManifest:
-        """The model itself, or a head's source: it decides when and on what the head runs."""
+        """The model itself, or a head's source, which decides when and on what the head runs."""
         manifest = self.models[name]
         return self.models[manifest.source] if manifest.source else manifest
 
@@ -95,11 +98,11 @@ class Choice(Contract):
 
 
 class Unit(Contract):
-    """One unit of fan-out: a segment of the picture, the whole of the sound, or a sweep: the whole of
-    the sound and every key frame, in one pass.
+    """What one activity scores: a segment or a looked span of the picture ("video"), all the sound ("audio"),
+    or all the sound and every key frame in one pass ("sweep").
 
-    The core is [start_frame, end_frame) on the timeline. end_frame is None for the last
-    segment, which runs to wherever decoding ends: the container's length is not trusted.
+    The core is [start_frame, end_frame) on the timeline. end_frame is None for the last segment: it ends
+    where decoding ends, since the container's length may be wrong.
     """
 
     index: int
@@ -110,7 +113,7 @@ class Unit(Contract):
 
 
 class Plan(Contract):
-    """plan.json. `job` is the run: names.run_id."""
+    """plan.json: the video, the models and the first fan-out. `job` holds the run's id (names.run_id)."""
 
     schema_version: Version = 1
     job: str
@@ -118,11 +121,11 @@ class Plan(Contract):
     profile: Name
     models: tuple[ModelRef, ...]
     cascade: bool = False
-    """Whether the units are a sweep, after which only spans are looked at."""
+    """Whether the first fan-out is a sweep, after which the look scores only some spans."""
     gathers: bool = False
-    """Whether the segments keep the sound's packets on their way, for a unit of the second fan-out."""
+    """Whether segments keep the sound's packets that they read, for a unit of the second fan-out."""
     sound: tuple[Name, ...]
-    """Models that hear."""
+    """Models of the sound."""
     sources: dict[Name, Name]
     """Head -> the model whose embedding it reads."""
     units: tuple[Unit, ...]
@@ -131,9 +134,11 @@ class Plan(Contract):
 
 
 class Look(Contract):
-    """look.json: the second fan-out. In a cascade the spans to look at, in order; where the sweep failed,
-    everything; of an exhaustive job, the sound that its segments gathered. `units` continue the plan's
-    numbers."""
+    """look.json: the second fan-out. In a cascade it scores the proposed spans, in order, or everything where
+    the sweep failed; in an exhaustive job, the sound that the segments gathered.
+
+    The numbers of `units` continue those of the plan. `job` holds the run's id (names.run_id).
+    """
 
     schema_version: Version = 1
     job: str
@@ -142,26 +147,27 @@ class Look(Contract):
     spans: tuple[LookedSpan, ...]
     seed: int
     models: tuple[Name, ...]
-    """Those that see nothing but the spans."""
+    """Models that score only the spans."""
     units: tuple[Unit, ...]
     spent: StageTiming
 
 
 class SpanFacts(Contract):
-    """What decoding a core found; kept beside its scores, under a key of its own."""
+    """What decoding found in a unit's core. Stored beside the core's scores, under a key of its own."""
 
     frames: int
     """Frames decoded in the core; key frames, in a sweep."""
     last_frame: int | None
-    """Highest timeline frame decoded in the core (in a sweep: shown by any packet), None without one."""
+    """Highest timeline frame that was decoded in the core (in a sweep: that any packet shows); None without
+    one."""
     decode_errors: int
     heard_frame: int | None = None
-    """Last timeline frame that is heard; None without sound."""
+    """Last timeline frame with sound; None without sound."""
     sound_errors: int = 0
 
 
 class UnitSummary(Contract):
-    """segments/<unit>.json: what scoring one unit found and cost."""
+    """segments/<unit>.json: the results and the cost of scoring one unit."""
 
     unit: int
     facts: SpanFacts
@@ -170,5 +176,5 @@ class UnitSummary(Contract):
     refused: dict[str, str]
     """Model name -> why it did not score this unit."""
     cached: bool
-    """Nothing was decoded: all was there already."""
+    """Whether all scores existed before, so that nothing was decoded."""
     spent: StageTiming

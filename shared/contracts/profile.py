@@ -1,4 +1,4 @@
-"""A profile: what the models' scores mean, as data."""
+"""A profile: which models run, and how their scores become events, as data."""
 
 from __future__ import annotations
 
@@ -8,20 +8,22 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from shared.contracts.base import Contract, Name, Probability, Rate, Seconds, Version
-from shared.contracts.model import Run
+from shared.contracts.model import RunWhen
 
 
 class Signal(Contract):
     """One column of one model's track, made comparable.
 
-    A point at t seconds has the mean of the windows whose anchors lie in its cell [t - h, t + h), where h is
-    half of a grid step or of the track's hop, whichever is longer; before_s and after_s make the cell reach
-    further: [t - max(h, before_s), t + max(h, after_s)).
-    transform "level": as it is. "baseline": (x - rolling median) / (1.4826 * rolling MAD),
-    the robust z-score over `baseline_s` (Hampel's identifier), floored at `floor` in the denominator.
-    "rise": how far x will climb above what it is, within the `baseline_s` to come.
-    Then smoothed by a centred moving average over `smooth_s`, and mapped linearly so that
-    `low` becomes 0 and `high` becomes 1, clipped to [0, 1].
+    The steps, in order:
+
+    1. A point at t seconds has the mean of the windows whose anchors lie in its cell [t - h, t + h), where h
+       is half of a grid step or of the track's hop, whichever is longer. before_s and after_s widen the cell:
+       [t - max(h, before_s), t + max(h, after_s)).
+    2. transform. "level": x itself. "baseline": (x - rolling median) / (1.4826 * rolling MAD), the robust
+       z-score over `baseline_s` (Hampel's identifier), with a denominator of at least `floor`. "rise": how
+       far x will climb above its present value within the next `baseline_s`.
+    3. A centred moving average over `smooth_s`.
+    4. A linear map that takes `low` to 0 and `high` to 1, clipped to [0, 1].
     """
 
     name: Name
@@ -36,7 +38,7 @@ class Signal(Contract):
     low: float
     high: float
     whole_shots: bool = False
-    """Leave out windows that hold a shot change: half of one shot and half of another look like neither."""
+    """Leave out windows that contain a shot change, since parts of two shots together look like neither."""
 
 
 class LabelRule(Contract):
@@ -45,16 +47,16 @@ class LabelRule(Contract):
     label: Name
     weights: dict[str, float]
     needs: tuple[str, ...] = ()
-    """Signals without which the rule says nothing: where one is absent, the others do not stand in."""
+    """Signals that must be present: where one is absent, the rule spots nothing, whatever the others show."""
     threshold: Probability
-    """A peak must reach it."""
+    """The least score of a peak that becomes an event."""
     release: Probability
-    """Hysteresis: an event lasts while the score stays at or above it."""
+    """Hysteresis: an event lasts while the score stays at or above this."""
     min_gap_s: Seconds
-    """Non-maximum suppression: of two peaks nearer than this the lower goes."""
+    """Non-maximum suppression: of two peaks that are closer than this, the lower one is dropped."""
     max_span_s: Seconds = Decimal(30)
     edit: bool = True
-    """Whether an event of this label asks for an edit; else it is only told."""
+    """Whether an event of this label becomes an edit; if not, the result only lists it."""
 
 
 class ShotRule(Contract):
@@ -67,14 +69,14 @@ class ShotRule(Contract):
 
 
 class Cascade(Contract):
-    """How a sweep's proposals are looked at. A profile without one is always exhaustive."""
+    """How much of a sweep's proposals is looked at. A job of a profile without a cascade is exhaustive."""
 
     most_share: Probability
-    """Of the video's length, at most so much is looked at, the most promising first ..."""
+    """The share of the video that is looked at, at most, the best proposals first ..."""
     least_s: Seconds
-    """... but at least so many seconds, where so many are proposed."""
+    """... but at least so many seconds, as far as the sweep proposes them."""
     audit_spans: Annotated[int, Field(ge=0, le=100)]
-    """How many spans of the rest are looked at all the same, drawn at random."""
+    """How many spans of the rest, drawn at random, are looked at as well."""
     audit_span_s: Seconds
 
 
@@ -85,16 +87,16 @@ class CutDefaults(Contract):
 
 
 class Profile(Contract):
-    """models/profiles/<name>.json: which models run and what their tracks mean. Data, not code."""
+    """models/profiles/<name>.json: which models run, and how their tracks become events. Data, not code."""
 
     schema_version: Version = 1
     name: Name
     description: str
     grid: Rate
-    """Points per second on which the signals are fused."""
+    """Points per second of the grid on which the signals are fused."""
     models: tuple[Name, ...]
-    run: dict[Name, Run] = Field(default_factory=dict)
-    """Instead of what a model's manifest says."""
+    run: dict[Name, RunWhen] = Field(default_factory=dict)
+    """Model -> when it runs; overrides the manifest's `run`."""
     signals: tuple[Signal, ...]
     rules: tuple[LabelRule, ...]
     shots: ShotRule | None

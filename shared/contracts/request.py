@@ -1,4 +1,4 @@
-"""What a caller asks for."""
+"""Requests of callers, and the record that keeps one."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from shared.contracts.base import Contract, Name, Probability, Seconds, Version
 from shared.names import run_id
 
 FormatName = Literal["original-edl", "json"]
-"""The timeline formats: the one list of their names. shared.timelines writes each, or does not start."""
+"""The one list of the timeline formats' names. shared.timelines must have a writer for each, or its import
+fails."""
 
 
 class CutOptions(Contract):
@@ -22,11 +23,12 @@ class CutOptions(Contract):
     merge_gap_s: Seconds | None = None
     thresholds: dict[str, Probability] = Field(default_factory=dict)
     formats: tuple[FormatName, ...] = ("original-edl",)
-    """Timelines to write beside result.json, which is always written."""
+    """Timelines to write besides result.json, which is always written."""
 
 
 Priority = Literal["interactive", "batch"]
-"""interactive: runs at once. batch: runs when few others of its kind do, a few units at a time."""
+"""interactive: the run starts at once. batch: it waits until fewer than settings.batch_jobs of batches run,
+and then has few units scored at a time (shared/fan_out.py)."""
 
 
 class JobOptions(Contract):
@@ -34,14 +36,14 @@ class JobOptions(Contract):
 
     profile: Name = "soccer"
     models: tuple[Name, ...] | None = None
-    """Instead of the profile's."""
+    """Models to run instead of the profile's; None: the profile's."""
     extra_models: tuple[Name, ...] = ()
-    """Besides those: models that run on request."""
+    """Models to run besides those, such as models that run only on request."""
     exhaustive: bool = False
-    """Every model on everything, instead of the profile's cascade."""
+    """Score the whole video with every model, instead of the profile's cascade."""
     segment_s: Annotated[int, Field(ge=2, le=3600)] | None = None
     strict: bool = False
-    """A job with a gap fails; what was scored is kept, and written all the same."""
+    """A job with a gap fails. Its scores are kept and its result is written all the same."""
     cut: CutOptions = CutOptions()
     callback: Annotated[str, Field(min_length=8, max_length=2048)] | None = None
     """URL to which the service POSTs the final state (docs/api.md, "Callback")."""
@@ -62,32 +64,33 @@ class RetryRequest(Contract):
 
 
 class StoredRequest(Contract):
-    """request.json: the request without its secret, and what the start looked up."""
+    """request.json: the request without its secrets, and what the service noted when it accepted it."""
 
     schema_version: Version = 1
     job: str
     request: JobRequest
     """`video` and `callback` have no query string here."""
     fingerprint: str
-    """sha256 of the request as the caller sent it, less the SAS: tells one body from another."""
+    """sha256 of the request as the caller sent it, without the SAS; two bodies with one Idempotency-Key
+    differ in it."""
     etag: str
     length_bytes: int
     created: str
     attempt: int = 1
     priority: Priority = "interactive"
     caller: str | None = None
-    """sha256 of the caller's key or principal (shared.jobs.quotas.caller_id); None where there is neither."""
+    """sha256 of the caller's key or principal (shared.jobs.quotas.caller_id); None where neither was sent."""
 
     @property
     def run(self) -> str:
-        """Id of this attempt: of its durable instance, and of the folder of its records."""
+        """Id of this attempt: the id of its durable instance and the name of its folder of records."""
         return run_id(self.job, self.attempt)
 
     @property
     def video_identity(self) -> tuple[str, str, str]:
-        """(address, ETag, length): what the video's scores are kept by.
+        """(URL without query, ETag, length in bytes): the identity under which scores of the video are kept.
 
-        A host says ETag and length itself, and could say those of another's video; what it serves under its
-        own address is all it speaks for. So nobody gets the scores of a video that they could not look up.
+        The address is part of it because a host reports ETag and length itself, and could report those of a
+        video on another host. So a caller only ever gets scores of a video that the caller could look up.
         """
         return (self.request.video, self.etag, str(self.length_bytes))

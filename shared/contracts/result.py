@@ -1,4 +1,4 @@
-"""What a job leaves behind."""
+"""result.json and its parts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class Edit(Contract):
     source_in_frame: int
     source_out_frame: int
     events: tuple[int, ...]
-    """Indices into the result's events."""
+    """Indices into the result's events, ascending."""
 
 
 class Gap(Contract):
@@ -80,16 +80,16 @@ class Audit(Contract):
     high: Probability
     missed_low: float
     missed_high: float
-    """The same bounds as a number of missed moments in the rest of the video."""
+    """The same bounds, as a number of missed moments in the rest of the video."""
 
 
 class CascadeResult(Contract):
     """What a cascade looked at, and what it may have missed."""
 
     proposed_frames: int
-    """What the sweep proposed; more than was looked at where the profile's most_share was reached."""
+    """Frames in the spans that the sweep proposed; some were not looked at where most_share was reached."""
     looked_frames: int
-    """What the proposed models saw, the audit included."""
+    """Frames that the models of the look saw, including the audit."""
     spans: tuple[LookedSpan, ...]
     audit: Audit
 
@@ -106,14 +106,14 @@ class BoardResult(Contract):
     """What the scoreboard said, to a sample of its model; each in order, without overlap."""
 
     score: tuple[TextSpan, ...]
-    """"2-1", freed of misreadings, each until the next."""
+    """The score, such as "2-1", without misreadings; each span lasts until the next."""
     clock: tuple[TextSpan, ...]
-    """"67:12" as it was read, at each sample; nothing where it was not."""
+    """The clock, such as "67:12", as it was read at each sample; no span where it was not read."""
 
 
 SoundFault = Literal["no_decoder", "codec_not_allowed", "does_not_decode"]
-"""Why a sound track is not heard: libav has no decoder for it, its codec is not on the operator's list, or
-what decodes is no sound that can be mixed."""
+"""Why the service cannot use a sound track: libav has no decoder for it, its codec is not on the operator's
+list, or its frames cannot be mixed to mono."""
 
 
 class VideoResult(Contract):
@@ -135,7 +135,7 @@ class VideoResult(Contract):
     display_height: int
     audio: bool
     audio_fault: SoundFault | None = None
-    """Why no sound track of the file is heard, by its first; None where one is, or there is none."""
+    """Why the first sound track cannot be used; None where one is used, or the file has none."""
     decode_errors: int
 
 
@@ -156,9 +156,9 @@ class Drift(Contract):
 
     model: Name
     psi: float
-    """Population stability index of the label that moved most; above 0.25 it is another population."""
+    """Population stability index of the label that moved most; above 0.25 counts as another population."""
     by_chance: float
-    """What as many windows of the same footage would give."""
+    """The index that as many windows of the reference footage would give."""
 
 
 class Result(Contract):
@@ -172,11 +172,11 @@ class Result(Contract):
     profile: Name
     models: tuple[ModelRef, ...]
     drift: tuple[Drift, ...] = ()
-    """Of models that have a reference, and that saw or heard the whole video."""
+    """One entry for each model that has a reference and scored the whole video."""
     events: tuple[Event, ...]
     edits: tuple[Edit, ...]
     shot_changes: tuple[int, ...]
-    """Timeline frames that begin a new shot; in a cascade, of the spans that were looked at."""
+    """Timeline frames that begin a new shot; in a cascade, only those in the looked spans."""
     board: BoardResult | None = None
     """None where no model read a scoreboard."""
     cascade: CascadeResult | None = None

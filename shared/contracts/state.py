@@ -1,4 +1,4 @@
-"""The states of a job, and its last record."""
+"""The states of a job, and the record that ends a run."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ class State(StrEnum):
 
     @property
     def ended(self) -> bool:
+        """Whether a job in this state has ended, with or without a result."""
         return self in _ENDED
 
 
@@ -33,13 +34,17 @@ class ErrorBody(Contract):
 
 
 class EndRecord(Contract):
-    """end.json: the job's last word."""
+    """end.json: how a run ended. It is written once and never changes."""
 
     schema_version: Version = 1
     job: str
     state: State
     files: tuple[str, ...] = ()
+    """Names of the result files."""
     error: ErrorBody | None = None
     total: int = 0
+    """Units of both fan-outs; 0 without a plan."""
     media_s: float = 0.0
+    """Length of the video as the plan has it; 0 without a plan."""
     wall_s: float = 0.0
+    """From the acceptance of the run to its end."""

@@ -1,4 +1,4 @@
-"""A video's timeline: how fast its frames follow each other, and where it ends."""
+"""A video's timeline: its nominal rate and its number of frames."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from math import floor
 
 @dataclass(frozen=True)
 class Timeline:
-    """Frames 0 to frames - 1: frame 0 is the first one that decodes, `frames` is the exclusive end.
+    """Frames 0 to `frames` - 1; frame 0 is the first frame that decodes.
 
-    Frame k is on the screen from k / rate seconds until the next one. Seconds are fractions.
+    Frame k is on the screen in [k / rate, (k + 1) / rate) seconds. Seconds are exact fractions.
     """
 
     rate: Fraction
@@ -28,9 +28,9 @@ class Timeline:
         return frame / self.rate
 
     def frame_at(self, time_s: Fraction) -> int:
-        """The frame on the screen at a moment. It may lie outside the timeline: see clip."""
+        """The frame on the screen at time_s seconds. It may lie outside the timeline: see clip."""
         return floor(time_s * self.rate)
 
     def clip(self, frame: int) -> int:
-        """The nearest edge of a span on the timeline: 0 to frames, both included."""
+        """The nearest valid bound of a span: `frame` limited to [0, frames], both included."""
         return min(max(frame, 0), self.frames)
