@@ -1,6 +1,6 @@
-"""The core of the service, in packages. Each uses only itself and those above it in LAYERS.
+"""The core of the service, in packages. A package imports only itself and packages above it in LAYERS.
 
-A package's `__init__` says what lives there and shows what others may use; the rest is its own.
+A package's `__init__` says what lives there and exports the names that others may use; the rest is private.
 """
 
 from __future__ import annotations
@@ -26,4 +26,4 @@ LAYERS = {
     "activities": "one thin binding per activity",
     "function_app": "registers the blueprints",
 }
-"""Module or package -> what lives there. The one place in which the order is written."""
+"""Module or package -> what lives there, in the order of dependency. It is the one list of this order."""

@@ -1,8 +1,8 @@
 """Every expected failure, with a stable code.
 
-A code is part of the API: a caller may branch on it, so codes are never renamed.
-`status` is the HTTP status when the failure is found before 202; found later, the
-same code is the job's error. `action` tells the caller what to do about it.
+A code is part of the API: callers may branch on it, so codes are never renamed. `status` is the HTTP status
+of a failure that is found before the answer 202; one that is found later becomes the job's error, with the
+same code. `action` says what the caller can do.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from typing import TypedDict
 
 
 class ErrorRecord(TypedDict):
-    """The failure as it crosses a function boundary or stands in result.json."""
+    """A failure as it crosses a function boundary and stands in end.json."""
 
     code: str
     message: str
@@ -20,7 +20,7 @@ class ErrorRecord(TypedDict):
 
 
 class MatchcutError(Exception):
-    """An expected failure. Messages never hold a query string, key or token."""
+    """An expected failure. Its message never contains a query string, a key or a token."""
 
     code = "internal"
     status = 500
@@ -216,7 +216,7 @@ class StorageUnavailable(MatchcutError):
 class RecordUnreadable(MatchcutError):
     code = "record_unreadable"
     action = (
-        "Tell the operator: the service cannot read what it noted of this; nothing else is touched by it."
+        "Send the id to the operator: the service cannot read one of its records. No other job is affected."
     )
 
 

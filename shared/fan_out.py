@@ -1,21 +1,21 @@
-"""How many at a time: units of one orchestration, videos of a batch."""
+"""How many units, blocks and videos are worked on at a time."""
 
 from __future__ import annotations
 
 MAX_FAN_OUT = 100
-"""Actions one orchestrator may schedule: replay work grows with the square of them."""
+"""Most actions that one orchestrator schedules, since the work of replay grows with their square."""
 
 
-FEW = 4
-"""Units of one job of a batch that wait for workers at a time."""
+BATCH_JOB_UNITS = 4
+"""Units that a job of a batch schedules at a time, so that it does not fill the queue of the workers."""
 
 
 BLOCK = 50
-"""Segments per sub-orchestration, once a job has more than MAX_FAN_OUT."""
+"""Units per sub-orchestration, in a job of more than MAX_FAN_OUT units."""
 
 
 MAX_BATCH = 1000
-"""Videos in one batch."""
+"""Most videos in one batch."""
 
 
 BATCH_BLOCK = 25
@@ -23,10 +23,12 @@ BATCH_BLOCK = 25
 
 
 MAX_UNITS = MAX_FAN_OUT * BLOCK
+"""Most units of one fan-out: as many blocks as one orchestrator may schedule."""
 
 
 def blocks(first: int, end: int) -> list[range]:
-    """The units [first, end) of a fan-out, in blocks of BLOCK; none up to MAX_FAN_OUT units."""
+    """The units [first, end) of a fan-out in blocks of BLOCK; empty for at most MAX_FAN_OUT units, which need
+    no blocks."""
     if end - first <= MAX_FAN_OUT:
         return []
     return [range(start, min(start + BLOCK, end)) for start in range(first, end, BLOCK)]

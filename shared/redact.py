@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-# Any query string that carries a signature goes whole; so do account keys and bearer tokens.
+# A query string with a signature is redacted as a whole; of a key, a password or a token, its value.
 _SECRETS = (
     (re.compile(r"\?[^\s'\"<>)]*?\bsig=[^\s'\"<>)]*", re.IGNORECASE), "?[redacted]"),
     (re.compile(r"\b(sig)=[^&\s'\"<>)]+", re.IGNORECASE), r"\1=[redacted]"),
