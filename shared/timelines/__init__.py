@@ -1,6 +1,6 @@
-"""Events become edits, and edits become files that editors open: EDL, JSON and what else is registered.
+"""Events become edits, and edits become files that editors open: EDL, JSON and any other registered format.
 
-Which events there are is decided in `spotting`.
+`spotting` decides which events there are.
 """
 
 from shared.timelines.edits import cut_settings, make_edits

@@ -1,12 +1,12 @@
-"""The edit decision list in the original dialect (pure).
+"""The edit decision list in the original dialect. It reads and writes no files.
 
-CMX 3600 with columns parted by one space and event numbers of six digits. Each clip is preceded
-by a second of black, and stands in the list as a V event, an AA event and a NONE event with
-AUD 3 4, each with its clip name. Bytes: ASCII; every line ends in a line feed, the last one too;
-one empty line before each event and none after the last.
+The dialect is CMX 3600 with one space between columns and event numbers of six digits. A second of black
+precedes each clip. A clip is a V event, an AA event and a NONE event with AUD 3 4, each with the clip name.
+Bytes: ASCII; every line, including the last, ends in a line feed; one empty line precedes each event and none
+follows the last.
 
-Strict CMX 3600 readers know columns by their place, and AUD only right under its event. This
-dialect has neither; it is written for the systems that have always read it.
+Strict CMX 3600 readers find columns by their position, and AUD only directly under its event. The dialect
+meets neither rule; it exists for the systems that have always read it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shared.timelines.timecode import frame_to_timecode, nominal_base
 MAX_TITLE_CHARS = 70
 """The TITLE line then fits a list of 80 columns."""
 MAX_CLIP_NAME_CHARS = 255
-"""The longest file name of the usual file systems: editors find media again by this name."""
+"""The longest file name of common file systems, since editors relink media by this name."""
 
 _LIKE_ASCII = str.maketrans(
     {
@@ -33,7 +33,7 @@ _LIKE_ASCII = str.maketrans(
         **dict(zip("ßæÆœŒþÞ", ("ss", "ae", "AE", "oe", "OE", "th", "Th"), strict=True)),
     }
 )
-"""Letters of European names, and typographic marks, that Unicode does not decompose."""
+"""ASCII for letters of European names and for typographic marks that Unicode does not decompose."""
 
 
 def write_original_edl(
@@ -53,17 +53,16 @@ def write_original_edl(
     start_frame: the video's start timecode as a frame count; it shifts the source columns and
     the gaps. Record columns begin at 00:00:00:00. Both wrap at 24 h.
     audio: False leaves out the AA and NONE events.
-    gaps: spans that were not scored, written as comments under the first event, since readers take a
-    comment for a part of the event before it and may refuse one before all events:
-    `* MATCHCUT GAP: <in> <out> <kind> <code> <models>`.
+    gaps: spans that were not scored, as comments `* MATCHCUT GAP: <in> <out> <kind> <code> <models>` under
+    the first event: readers attach a comment to the event before it, and may refuse one before all events.
     title, clip_name: any text; see `edl_text`.
 
-    Black lasts `nominal_base(rate)` frames, so it reads as one second at every rate (and is
-    1001 ms at 29.97). No clips give the TITLE and FCM lines alone; with gaps, one second of black as well,
-    which bears them.
+    Black lasts `nominal_base(rate)` frames, which is one second of timecode at every rate (and 1001 ms at
+    29.97). Without clips the list has only the TITLE and FCM lines, and, where there are gaps, one second of
+    black that carries their comments.
 
-    Raises ValueError for a span that is empty or begins before frame 0, and where drop-frame is
-    not defined for the rate.
+    Raises ValueError for a span that is empty or begins before frame 0, and where drop-frame is not defined
+    for the rate.
     """
 
     def columns(in_frame: int, out_frame: int) -> str:
@@ -101,17 +100,17 @@ def write_original_edl(
     if remarks and not clips:
         second = columns(0, black_frames)
         lines += ["", f"{next(numbers):06d} BL V C {second} {second}"]
-    lines[4:4] = remarks  # right under the first event, which is black
+    lines[4:4] = remarks  # directly under the first event, which is black
     return "\n".join(lines) + "\n"
 
 
 def edl_text(text: str, max_chars: int) -> str:
-    """Any text as one stretch of printable ASCII that cannot end its line.
+    """Any text as printable ASCII on one line, of at most max_chars characters.
 
-    Letters lose their accents (NFKD, and a few that it does not take apart); whitespace and
-    control characters become one space; marks and invisible characters go; what is left that is
-    not ASCII becomes `?`. Quotes stay: they mean nothing in a list. Cut at max_chars; UNNAMED
-    where nothing is left.
+    Letters lose their accents (by NFKD, and by _LIKE_ASCII for those that it does not decompose). A run of
+    whitespace and control characters becomes one space. Marks and invisible characters are removed. Every
+    other character outside ASCII becomes `?`. Quotes stay, since a list gives them no meaning. An empty text
+    becomes UNNAMED.
     """
     ascii_text = "".join(
         _as_ascii(char) for char in unicodedata.normalize("NFKD", text.translate(_LIKE_ASCII))

@@ -1,4 +1,4 @@
-"""Events -> edits: roll, clamp, merge, number (pure)."""
+"""Events -> edits: add the rolls, clamp to the source, merge, number."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from shared.contracts import CutDefaults, CutOptions, Edit, Event, Timeline
 
 
 def cut_settings(profile: CutDefaults, request: CutOptions) -> CutDefaults:
-    """The profile's numbers, but for those that the request names."""
-    named = {name: getattr(request, name) for name in CutDefaults.model_fields}
-    return profile.model_copy(update={name: value for name, value in named.items() if value is not None})
+    """The profile's numbers, with those that the request gives in their place."""
+    overrides = {name: getattr(request, name) for name in CutDefaults.model_fields}
+    return profile.model_copy(update={name: value for name, value in overrides.items() if value is not None})
 
 
 def seconds_to_frames(seconds: Decimal, rate: Fraction) -> int:
-    """Frames nearest to a decimal number of seconds, halves up. Exact: no float takes part."""
+    """The number of frames nearest to so many seconds, halves rounded up. Exact, since it uses no floats."""
     return floor(Fraction(seconds) * rate + Fraction(1, 2))
 
 
@@ -27,31 +27,33 @@ def make_edits(
     timeline: Timeline,
     silent: Collection[str] = (),
 ) -> tuple[Edit, ...]:
-    """Numbered edits, in order of the source, half-open, inside the timeline.
+    """Edits, numbered from 1 in the order of the source; each is half-open and lies inside the timeline.
 
-    An event wants [start_frame - pre_roll, end_frame + post_roll), clamped to the source. Wants
-    that overlap, or lie no further apart than merge_gap, become one edit: so any two edits are
-    more than merge_gap apart, and every event is in exactly one, but for those whose label is silent.
-    `events` need not be in order, but each must lie inside the source (spot sees to that).
+    Each event asks for the span [start_frame - pre_roll, end_frame + post_roll), clamped to the source. Spans
+    that overlap, or that are at most merge_gap apart, become one edit. So any two edits are more than
+    merge_gap apart, and every event is in exactly one edit.
+
+    events: in any order; each must lie inside the source, as those of `spot` do.
+    silent: labels whose events ask for no edit.
     """
     before, after, gap = (
         seconds_to_frames(seconds, timeline.rate)
         for seconds in (cut.pre_roll_s, cut.post_roll_s, cut.merge_gap_s)
     )
-    wants = sorted(
+    asked = sorted(
         (timeline.clip(event.start_frame - before), timeline.clip(event.end_frame + after), index)
         for index, event in enumerate(events)
         if event.label not in silent
     )
     spans: list[tuple[int, int, list[int]]] = []
-    for start, end, index in wants:
+    for start, end, index in asked:
         if spans and start - spans[-1][1] <= gap:
-            first, last, held = spans.pop()
-            held.append(index)
-            spans.append((first, max(last, end), held))
+            first, last, indices = spans.pop()
+            indices.append(index)
+            spans.append((first, max(last, end), indices))
         else:
             spans.append((start, end, [index]))
     return tuple(
-        Edit(number=number, source_in_frame=start, source_out_frame=end, events=tuple(sorted(held)))
-        for number, (start, end, held) in enumerate(spans, 1)
+        Edit(number=number, source_in_frame=start, source_out_frame=end, events=tuple(sorted(indices)))
+        for number, (start, end, indices) in enumerate(spans, 1)
     )

@@ -1,7 +1,7 @@
-"""Timeline formats: what writes a result as a file that an editor opens (pure).
+"""Timeline formats: each turns a result into the bytes of a file that an editor opens.
 
 A format is a name in `FormatName` (shared.contracts) and an entry of that name in `_WRITERS`: mypy refuses
-an entry without a name, and a name without an entry ends the import. Every timeline can be written again
+an entry without a name, and the import fails for a name without an entry. Every timeline can be written again
 from result.json, which is itself the format "json".
 """
 
@@ -68,4 +68,4 @@ _WRITERS: dict[FormatName, Format] = {
 }
 
 FORMATS: dict[str, Format] = {name: _WRITERS[name] for name in get_args(FormatName)}
-"""Every name that a request may give -> its format."""
+"""Name of a format, as a request gives it -> the format."""

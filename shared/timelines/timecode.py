@@ -1,9 +1,9 @@
-"""Frame numbers as timecode and back, by integers only (pure).
+"""Frame numbers to timecode and back, in integers only.
 
-A timecode is the count of a 24 h clock that numbers `nominal_base(rate)` frames each second.
-Where the true rate is a little slower (30000/1001 against 30) that clock falls behind by 3.6 s
-an hour. Drop-frame (SMPTE ST 12-1) mends it by skipping the first 2 numbers (4 at 60000/1001)
-of each minute but every tenth: numbers are skipped, never frames.
+A timecode is the reading of a 24 h clock that numbers `nominal_base(rate)` frames each second. Where the true
+rate is a little lower (30000/1001 against 30), that clock loses 3.6 s an hour. Drop-frame (SMPTE ST 12-1)
+corrects this: it skips the first 2 numbers (4 at 60000/1001) of every minute except each tenth one. It skips
+numbers, never frames.
 
 Text: HH:MM:SS:FF, and HH:MM:SS;FF for drop-frame. FF has as many digits as the highest number
 needs, at least two: three above 100 frames a second.
@@ -21,7 +21,7 @@ _TEXT = re.compile(r"([0-9]{2})[:;.]([0-9]{2})([:;.])([0-9]{2})([:;.,])([0-9]{2,
 
 
 def nominal_base(rate: Fraction) -> int:
-    """Frames that one second of timecode numbers: the rate rounded half up, at least 1.
+    """How many frames one second of timecode numbers: the rate, rounded half up, at least 1.
 
     30000/1001 -> 30, 24000/1001 -> 24, 14985/1000 -> 15. Raises ValueError unless rate > 0.
     """
@@ -31,7 +31,7 @@ def nominal_base(rate: Fraction) -> int:
 
 
 def frames_per_day(rate: Fraction, drop_frame: bool = False) -> int:
-    """Frames that 24 h of timecode number: 2589408 at 29.97 drop-frame, 2592000 without.
+    """How many frames 24 h of timecode number: at 29.97, 2589408 with drop-frame and 2592000 without.
 
     Raises ValueError where drop-frame is not defined for the rate.
     """
@@ -39,7 +39,7 @@ def frames_per_day(rate: Fraction, drop_frame: bool = False) -> int:
 
 
 def frame_to_timecode(frame: int, rate: Fraction, drop_frame: bool = False) -> str:
-    """The timecode of a frame >= 0. It wraps at 24 h: frame `frames_per_day` is 00:00:00:00 again.
+    """The timecode of a frame, from 0. It wraps at 24 h: frame `frames_per_day` is 00:00:00:00 again.
 
     Raises ValueError for a negative frame, and where drop-frame is not defined for the rate.
     """
@@ -57,12 +57,12 @@ def frame_to_timecode(frame: int, rate: Fraction, drop_frame: bool = False) -> s
 def timecode_to_frame(text: str, rate: Fraction, drop_frame: bool | None = None) -> int:
     """The frame, in [0, frames_per_day), that has this timecode.
 
-    Reads `:`, `;` and `.` between the columns and also `,` before FF. With drop_frame None the
-    text says which count it is (see `says_drop_frame`); given, drop_frame decides whatever the
-    separators, since lists headed FCM: DROP FRAME often write `:`.
+    The separators may be `:`, `;` and `.`, and before FF also `,`. drop_frame None: the separators say
+    whether the text is drop-frame (see `says_drop_frame`). True or False overrides them, since lists with the
+    heading FCM: DROP FRAME often write `:`.
 
-    Raises ValueError for text that is no timecode, for a column out of range, for a number that
-    drop-frame skips, and where drop-frame is not defined for the rate.
+    Raises ValueError for text that is no timecode, for a column out of range, for a number that drop-frame
+    skips, and where drop-frame is not defined for the rate.
     """
     hh, mm, _, ss, _, ff = _columns(text)
     base = nominal_base(rate)
@@ -76,8 +76,8 @@ def timecode_to_frame(text: str, rate: Fraction, drop_frame: bool | None = None)
 
 
 def says_drop_frame(text: str) -> bool:
-    """Whether a timecode is written as drop-frame: `;` or `,` before FF, or `.` where the other
-    columns are not parted by `.` too, which is how players without a semicolon write it.
+    """Whether a timecode is written as drop-frame: with `;` or `,` before FF, or with `.` before FF and
+    another separator elsewhere, as players without a semicolon write it.
 
     Raises ValueError for text that is no timecode.
     """
@@ -88,8 +88,8 @@ def says_drop_frame(text: str) -> bool:
 def default_drop_frame(rate: Fraction, start_timecode: str | None) -> bool:
     """Whether a video's timeline counts drop-frame.
 
-    Where the rate has drop-frame, an embedded start timecode decides; without one, or with one
-    that cannot be read, it is drop-frame, so that timecode keeps to the clock. Other rates never are.
+    At a rate that has drop-frame, the embedded start timecode decides. Without one, or with an unreadable
+    one, the answer is True, so that timecode agrees with the clock. At other rates it is False.
     """
     if rate not in DROP_FRAME_RATES:
         return False
@@ -99,10 +99,10 @@ def default_drop_frame(rate: Fraction, start_timecode: str | None) -> bool:
 
 
 def start_of_timeline(rate: Fraction, start_timecode: str | None) -> tuple[int, bool]:
-    """(start frame, drop_frame) from a start timecode as found in a file.
+    """(start frame, drop_frame) from the start timecode of a file, None where it has none.
 
-    A tag is not worth failing for: one that cannot be read, or that names a number that does
-    not exist at this rate, counts as 00:00:00:00.
+    A faulty tag must not fail the job: a timecode that cannot be read, or that does not exist at this rate,
+    counts as 00:00:00:00.
     """
     drop_frame = default_drop_frame(rate, start_timecode)
     try:
@@ -119,7 +119,8 @@ def _columns(text: str) -> tuple[str, ...]:
 
 
 def _skip(rate: Fraction, drop_frame: bool) -> int:
-    """Numbers skipped each minute but every tenth: 1/15 of the base, 2 at 30 and 4 at 60."""
+    """How many numbers drop-frame skips in every minute except each tenth: 1/15 of the base, 2 at 30, 4 at
+    60."""
     if not drop_frame:
         return 0
     if rate not in DROP_FRAME_RATES:
@@ -128,13 +129,14 @@ def _skip(rate: Fraction, drop_frame: bool) -> int:
 
 
 def _number_of(frame: int, base: int, skip: int) -> int:
-    """The frame's place in the count of all numbers, skipped ones included."""
+    """The frame's place in the count of all numbers, including skipped ones."""
     tens, rest = divmod(frame, 600 * base - 9 * skip)
-    # The first minute of ten is whole, so it holds `skip` frames more than the nine that follow.
+    # The first of ten minutes skips nothing, so it has `skip` frames more than each of the other nine.
     minutes = max(0, (rest - skip) // (60 * base - skip))
     return frame + skip * (9 * tens + minutes)
 
 
 def _frame_of(number: int, base: int, skip: int) -> int:
+    """The inverse of _number_of."""
     minutes = number // (60 * base)
     return number - skip * (minutes - minutes // 10)
