@@ -3,8 +3,8 @@
 A run has two fan-outs. A cascade sweeps, and then looks at what the sweep proposed; an exhaustive job scores
 its segments, and then the sound that they gathered.
 
-Replayed many times, so: no clock, no environment, no random numbers, no I/O. Only references
-cross into history. Fan-outs are fixed waves of task_all; above fan_out.MAX_FAN_OUT units they go
+The host replays this code many times, so it uses no clock, no environment, no random numbers, no I/O, and
+history keeps only references. A fan-out is fixed waves of task_all. Above fan_out.MAX_FAN_OUT units it goes
 through sub-orchestrations, since replay work grows with the square of one orchestrator's actions.
 
 Keys of inputs ("job", "few", "leads") stay as they are, since runs that have begun replay with them.
@@ -134,8 +134,7 @@ def score_block(context: DurableOrchestrationContext) -> Flow:
 def _score(context: DurableOrchestrationContext, run: str, first: int, end: int, of_batch: bool) -> Flow:
     """One fan-out: the units [first, end), in blocks where they are many. Output: Failed.
 
-    few: the work of a batch; never more than fan_out.BATCH_JOB_UNITS units of it wait in front of somebody
-    else's.
+    of_batch: at most fan_out.BATCH_JOB_UNITS units of the run wait in front of those of other callers.
     """
     if blocks := fan_out.blocks(first, end):
         return (yield from _score_blocks(context, run, blocks, of_batch))
@@ -150,10 +149,10 @@ def _score_units(
     own_faults: Counter[int] = Counter()
     for pause_s in (*PAUSES_S, None):
         answers: list[Any] = []
-        for some in _parts(units, fan_out.BATCH_JOB_UNITS if few else fan_out.MAX_FAN_OUT):
-            tasks = [context.call_activity(names.SCORE_SEGMENT, {"job": job, "unit": unit}) for unit in some]
-            answers += yield from _all(context, tasks)
-        again = []
+        for chunk in _chunks(units, fan_out.BATCH_JOB_UNITS if of_batch else fan_out.MAX_FAN_OUT):
+            tasks = [context.call_activity(names.SCORE_SEGMENT, {"job": run, "unit": unit}) for unit in chunk]
+            answers += yield from _await_all(context, tasks)
+        next_wave = []
         for unit, answer in zip(units, answers, strict=True):
             if answer["ok"]:
                 continue
