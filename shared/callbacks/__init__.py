@@ -1,19 +1,19 @@
-"""Tell a caller how a run ended: receivers, signatures, attempts and their records.
+"""Callbacks, which report the end of a run to a caller: receivers, signatures, attempts and their records.
 
-When that is done is decided in `jobs`.
+`jobs` decides when to send them.
 """
 
 from shared.callbacks.receivers import validate_callback
-from shared.callbacks.records import describe_callback, find_record, open_callbacks
-from shared.callbacks.sending import attempt, delivery, is_delivered
+from shared.callbacks.records import describe_callback, find_callback_record, open_callbacks
+from shared.callbacks.sending import attempt_delivery, delivery, is_delivered
 from shared.callbacks.signing import ID, payload, verify
 
 __all__ = [
     "ID",
-    "attempt",
+    "attempt_delivery",
     "delivery",
     "describe_callback",
-    "find_record",
+    "find_callback_record",
     "is_delivered",
     "open_callbacks",
     "payload",

@@ -1,7 +1,4 @@
-"""Callbacks as Standard Webhooks 1.0.0 has them: what is signed, how, and one attempt to send it.
-
-https://github.com/standard-webhooks/standard-webhooks/blob/main/spec/standard-webhooks.md
-"""
+"""Receivers of callbacks: which URLs a callback may be sent to."""
 
 from __future__ import annotations
 
@@ -17,20 +14,14 @@ _PATH = re.compile(r"(/[A-Za-z0-9\-._~!$&'()*+,;=:@%/]*)?")
 _QUERY = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:@%/?]*")
 
 
-# ---------------------------------------------------------------- signatures
-
-
-# ---------------------------------------------------------------- receivers
-
-
 @dataclass(frozen=True)
 class Callback:
-    """A receiver that may be asked."""
+    """A receiver whose URL passed validate_callback."""
 
     endpoint: Endpoint
     path: str
     query: str
-    """A secret, as the caller's own systems may have put a token in it."""
+    """A secret: the caller's systems may have put a token in it."""
 
     @property
     def url(self) -> str:
@@ -39,6 +30,7 @@ class Callback:
 
     @property
     def target(self) -> str:
+        """Path and query, as the request line of HTTP has them."""
         return (self.path or "/") + (f"?{self.query}" if self.query else "")
 
     def __repr__(self) -> str:
@@ -46,11 +38,11 @@ class Callback:
 
 
 def validate_callback(settings: Settings, url: str) -> Callback:
-    """Check a receiver's URL before anything is sent to it. The host's addresses are checked later,
-    by each connection. A fragment is dropped.
+    """Check a receiver's URL before anything is sent to it. Each connection later checks the host's
+    addresses. A fragment is dropped.
 
-    Raises BadCallback where it is no such URL, CallbackNotAllowed where callbacks are not
-    configured, or the host is not on their list. No message repeats the URL.
+    Raises BadCallback for a malformed URL, CallbackNotAllowed where callbacks are not configured or the host
+    is not on their list. No message repeats the URL.
     """
     try:
         endpoint, parts = parse_endpoint(url)
@@ -63,6 +55,3 @@ def validate_callback(settings: Settings, url: str) -> Callback:
     if not is_listed(endpoint, settings.callback_hosts):
         raise CallbackNotAllowed(f"The host {endpoint.host} is not on the allow-list of callbacks.")
     return Callback(endpoint, parts.path, parts.query)
-
-
-# ---------------------------------------------------------------- sending

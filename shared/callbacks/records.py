@@ -1,4 +1,4 @@
-"""A job's callback in the store: its secret, and what became of it."""
+"""The records of callbacks in the service's container."""
 
 from __future__ import annotations
 
@@ -7,18 +7,19 @@ from shared.storage import BlobStore, paths, records
 
 
 def open_callbacks(store: BlobStore) -> list[str]:
-    """Runs that have ended and whose callback is still owed."""
+    """Ids of the runs that have ended and whose callback is neither delivered nor given up."""
     return [path.rpartition("/")[2] for path in store.list(paths.open_callback_path(""))]
 
 
-def find_record(store: BlobStore, run: str) -> CallbackRecord | None:
+def find_callback_record(store: BlobStore, run: str) -> CallbackRecord | None:
+    """The record of the run's callback; None where it has none yet. Raises RecordUnreadable."""
     return records.find(store, CallbackRecord, paths.callback_path(run))
 
 
 def describe_callback(store: BlobStore, stored: StoredRequest) -> CallbackStatus | None:
-    """For the job's status; None where the request asked for no callback."""
+    """The callback's state as the job's status shows it; None where the request asked for no callback."""
     if stored.request.callback is None:
         return None
-    if record := find_record(store, stored.run):
+    if record := find_callback_record(store, stored.run):
         return record.shown
     return CallbackStatus(url=stored.request.callback, state=CallbackState.PENDING)

@@ -15,20 +15,23 @@ from shared.network import Guard, NoAnswer, Patience, post
 from shared.settings import VERSION, Settings
 
 BACKOFF_S = (5, 30, 120, 600, 3600, 4 * 3600)
-"""Waits between the attempts, of which there is one more: seven in a bit more than five hours."""
+"""Seconds between attempts: seven attempts in a little more than five hours."""
 
 
 MOST_RETRY_AFTER_S = 4 * 3600
+"""The longest wait that a receiver's Retry-After may ask for."""
 
 
 GONE = 410
+"""HTTP status by which a receiver asks for no further attempts."""
 
 
 def backoff_s(message: str, attempt: int) -> int | None:
-    """Seconds to wait after a failed attempt, up to a tenth more than BACKOFF_S says; None after the last.
+    """Seconds to wait after failed attempt number `attempt` (from 1): BACKOFF_S and up to a tenth more. None
+    after the last attempt.
 
-    The tenth spreads the jobs of a batch, which would else come back to a receiver all at once; it is
-    made of the id, so that it is the same when asked again.
+    The tenth spreads the callbacks of a batch, which would otherwise reach a receiver all at once. It is
+    derived from the id, so that the same call always gives the same wait.
     """
     if attempt > len(BACKOFF_S):
         return None
@@ -38,7 +41,8 @@ def backoff_s(message: str, attempt: int) -> int | None:
 
 
 def retry_after_s(text: str | None, now: datetime) -> int:
-    """What an answer's Retry-After asks for (RFC 9110, 10.2.3), at most MOST_RETRY_AFTER_S; 0 if nothing."""
+    """Seconds that a Retry-After header (RFC 9110, 10.2.3) asks for, at most MOST_RETRY_AFTER_S; 0 without a
+    readable one."""
     text = (text or "").strip()
     if re.fullmatch(r"[0-9]+", text, re.ASCII):
         return MOST_RETRY_AFTER_S if len(text) > 9 else min(int(text), MOST_RETRY_AFTER_S)
@@ -50,7 +54,7 @@ def retry_after_s(text: str | None, now: datetime) -> int:
     return max(0, min(round(asked_s.total_seconds()), MOST_RETRY_AFTER_S))
 
 
-def attempt(
+def attempt_delivery(
     settings: Settings,
     callback: Callback,
     message: str,
@@ -60,8 +64,11 @@ def attempt(
     guard: Guard | None = None,
     patience: Patience = Patience(),  # noqa: B008 - frozen
 ) -> Delivery:
-    """Send the body once, as attempt `number` (from 1) with the id `message`; never raises for what the
-    receiver does. A status of 200 to 299 is a delivery, 410 ends the attempts, all else is tried again."""
+    """Send the body once, as attempt `number` (from 1) with the webhook-id `message`.
+
+    It raises nothing for what the receiver does: the Delivery reports it. A status of 200 to 299 is a
+    delivery, 410 ends the attempts, and after anything else another attempt follows.
+    """
     stamp = int(now.timestamp())
     secrets = [secret.get_secret_value() for secret in settings.callback_secrets]
     headers = {
@@ -85,15 +92,16 @@ def attempt(
         status, asked_s = answer.status, retry_after_s(answer.retry_after, now)
     except HostNotAllowed as refused:
         error = refused.code
-    except NoAnswer as none:
-        error = none.code
+    except NoAnswer as failure:
+        error = failure.code
     return delivery(message, number, now, status, error, asked_s)
 
 
 def delivery(
     message: str, number: int, now: datetime, status: int | None, error: str | None, asked_s: int = 0
 ) -> Delivery:
-    """What is written down of an attempt, and when the next one is due."""
+    """The record of one attempt, and the seconds until the next one: at least asked_s, None where none
+    follows."""
     wait_s = backoff_s(message, number)
     if status is not None and (is_delivered(status) or status == GONE):
         wait_s = None

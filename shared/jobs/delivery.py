@@ -5,7 +5,14 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 from typing import TypedDict
 
-from shared.callbacks import attempt, delivery, find_record, is_delivered, payload, validate_callback
+from shared.callbacks import (
+    attempt_delivery,
+    delivery,
+    find_callback_record,
+    is_delivered,
+    payload,
+    validate_callback,
+)
 from shared.contracts import CallbackRecord, CallbackState, Delivery, State, StoredRequest
 from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady, RecordUnreadable
 from shared.jobs.status import describe, see_run
@@ -66,7 +73,9 @@ def _deliver(
     if stored.request.callback is None:
         store.delete(paths.open_callback_path(run))
         return {"state": "none", "wait_s": 0}
-    record = find_record(store, run) or _open_record(settings, store, stored, stored.request.callback)
+    record = find_callback_record(store, run) or _open_record(
+        settings, store, stored, stored.request.callback
+    )
     made = {entry.attempt: entry for entry in record.deliveries}
     if record.state is CallbackState.PENDING and number not in made:
         made[number] = _send(settings, store, stored, record, number, guard, patience)
@@ -90,7 +99,7 @@ def _open_record(settings: Settings, store: BlobStore, stored: StoredRequest, ur
         body=message_of(settings, store, stored).decode(),
     )
     if not store.put_new(paths.callback_path(stored.run), record.model_dump_json().encode()):
-        record = find_record(store, stored.run) or record
+        record = find_callback_record(store, stored.run) or record
     return record
 
 
@@ -119,7 +128,9 @@ def _send(
         callback = validate_callback(settings, record.url + (f"?{query}" if query else ""))
     except (BadCallback, CallbackNotAllowed):  # the operator has changed the lists meanwhile
         return delivery(record.run, number, now, None, CallbackNotAllowed.code)
-    return attempt(settings, callback, record.run, number, record.body.encode(), now, guard, patience)
+    return attempt_delivery(
+        settings, callback, record.run, number, record.body.encode(), now, guard, patience
+    )
 
 
 def _state(last: Delivery) -> CallbackState:

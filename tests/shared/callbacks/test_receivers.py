@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from shared.callbacks import attempt, payload, validate_callback, verify
+from shared.callbacks import attempt_delivery, payload, validate_callback, verify
 from shared.callbacks.receivers import Callback
 from shared.callbacks.sending import BACKOFF_S, backoff_s, retry_after_s
 from shared.callbacks.signing import sign
@@ -303,7 +303,7 @@ def test_any_retry_after_is_a_wait_within_the_limit(text: str) -> None:
 
 def send(receiver: Receiver, number: int = 1) -> Delivery:
     callback = Callback(Endpoint("http", "127.0.0.1", receiver.port), "/hooks", "token=x")
-    return attempt(settings(), callback, "m-1", number, BODY, NOW, patience=HASTY)
+    return attempt_delivery(settings(), callback, "m-1", number, BODY, NOW, patience=HASTY)
 
 
 def test_a_delivery_carries_the_three_headers_and_is_the_last() -> None:
@@ -355,5 +355,5 @@ def test_after_the_last_attempt_there_is_no_next() -> None:
 def test_a_receiver_whose_address_is_not_public_is_written_down_and_gets_nothing() -> None:
     callback = Callback(Endpoint("https", "hooks.example.com", 443), "/", "")
     guard = Guard((), lambda _host, _port: ["169.254.169.254"])
-    made = attempt(settings(), callback, "m-1", 1, BODY, NOW, guard, HASTY)
+    made = attempt_delivery(settings(), callback, "m-1", 1, BODY, NOW, guard, HASTY)
     assert (made.status, made.error, made.next_s) == (None, "host_not_allowed", 5)

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from infra.local.azurite import Azurite
-from shared.callbacks import describe_callback, find_record, validate_callback, verify
+from shared.callbacks import describe_callback, find_callback_record, validate_callback, verify
 from shared.callbacks.sending import BACKOFF_S
 from shared.contracts import ErrorBody, JobRequest, State, StoredRequest
 from shared.errors import FileNotReady
@@ -64,7 +64,7 @@ class Told:
 
     @property
     def statuses(self) -> list[int | str | None]:
-        record = find_record(self.store, self.run)
+        record = find_callback_record(self.store, self.run)
         return [entry.status or entry.error for entry in record.deliveries] if record else []
 
 
