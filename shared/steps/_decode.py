@@ -21,10 +21,10 @@ from shared.video import (
     RangeReader,
     Samples,
     Sweep,
+    gathered_sound,
     open_video,
     part_of_npz,
     sound,
-    sound_of,
 )
 
 _LOOK_FOR_CANCEL_S = 1.0
@@ -145,7 +145,9 @@ class _Decoder:
             rate_hz = int(model.grid(video.rate).rate)
             joined, errors = Joined(self._parts()) if self._all_gathered() else None, []
             if joined:
-                heard = self._hear(name, model, sound_of(joined, reader, video, rate_hz, limit_s, errors))
+                heard = self._hear(
+                    name, model, gathered_sound(joined, reader, video, rate_hz, limit_s, errors)
+                )
             if not joined or (joined.broken and name not in self.refused):
                 errors = []
                 heard = self._hear(name, model, sound(reader, video, rate_hz, limit_s, errors))

@@ -1,12 +1,12 @@
 """The caller's video: its blob, its container, and exactly decoded pictures and sound.
 
-Nothing here knows a model.
+Nothing here knows about models.
 """
 
 from shared.video.hearing import Samples
 from shared.video.key_frames import Sweep
 from shared.video.limits import MediaLimits
-from shared.video.packets import Gather, Joined, Part, part_of_npz, sound_of
+from shared.video.packets import Gather, Joined, Part, gathered_sound, part_of_npz
 from shared.video.pictures import Picture, Pictures
 from shared.video.probe import probe, snap_rate
 from shared.video.ranges import RangeReader
@@ -24,6 +24,7 @@ __all__ = [
     "RangeReader",
     "Samples",
     "Sweep",
+    "gathered_sound",
     "look_up",
     "open_source",
     "open_video",
@@ -33,5 +34,4 @@ __all__ = [
     "read_ranges",
     "snap_rate",
     "sound",
-    "sound_of",
 ]

@@ -1,8 +1,8 @@
 """Read video and sound exactly, through libav, from any seekable reader.
 
-Containers lie about length and frame counts, so what is trusted is what decodes: its PTS
-put every frame on the timeline (contracts.VideoInfo), and a span is decoded by seeking to
-a frame at or before its start and dropping what lies outside.
+Containers may declare wrong lengths and frame counts, so the service trusts only decoded frames. Their PTS
+put them on the timeline (contracts.VideoInfo). To decode a span, it seeks to a frame at or before the start
+and drops the frames outside.
 """
 
 from __future__ import annotations
@@ -14,8 +14,6 @@ from functools import lru_cache
 from typing import Any, cast, overload
 
 import av
-import numpy as np
-import numpy.typing as npt
 from av.audio.frame import AudioFrame
 from av.audio.stream import AudioStream
 from av.codec.codec import UnknownCodecError
@@ -37,10 +35,8 @@ from shared.errors import (
 from shared.video._index import packets
 from shared.video.ranges import RangeReader
 
-Pixels = npt.NDArray[np.uint8]
-Samples = npt.NDArray[np.float32]
-
-# By name, so that a playlist or a concat script opens nothing; and no protocol of libav's own.
+# Formats are listed by name, so that a playlist or a concat script cannot open other files. libav's own
+# protocols are switched off.
 _OPEN_OPTIONS = {
     "format_whitelist": "mov,mp4,matroska,webm,mpegts,avi,mxf,ogg",
     "protocol_whitelist": "none",
@@ -48,18 +44,18 @@ _OPEN_OPTIONS = {
 
 
 def timeline_frame(pts: int, origin_pts: int, time_base: Fraction, rate: Fraction) -> int:
-    """floor((pts - origin) * time_base * rate + 1/2): rounding half up, in integers."""
-    above = (pts - origin_pts) * time_base.numerator * rate.numerator
-    below = time_base.denominator * rate.denominator
-    return (2 * above + below) // (2 * below)
+    """floor((pts - origin_pts) * time_base * rate + 1/2): rounded half up, in integers."""
+    numerator = (pts - origin_pts) * time_base.numerator * rate.numerator
+    denominator = time_base.denominator * rate.denominator
+    return (2 * numerator + denominator) // (2 * denominator)
 
 
 @contextmanager
 def open_container(reader: RangeReader) -> Iterator[InputContainer]:
-    """Its decoders refuse what the reader's limits do not allow.
+    """Open a container. Its decoders refuse codecs and picture sizes that the reader's limits do not allow.
 
-    Raises NotAVideo where no allowed container format is found, TooManyStreams, TooCostly, or storage's
-    own failure.
+    Raises NotAVideo for any container format that is not allowed, TooManyStreams, TooCostly where it needs
+    too much memory, and the reader's failure.
     """
     reader.seek(0)
     limits = reader.limits
@@ -87,7 +83,7 @@ def open_container(reader: RangeReader) -> Iterator[InputContainer]:
 
 @lru_cache(maxsize=4)
 def _decoders(codecs: frozenset[str]) -> str:
-    """The names of all decoders of these codecs: AV1, for one, has several."""
+    """The names of all decoders of these codecs, comma-separated. A codec such as AV1 has several."""
     found = []
     for name in sorted(av.codecs_available):
         with suppress(UnknownCodecError):  # it only encodes
@@ -103,10 +99,10 @@ def _needs_memory() -> TooCostly:
 def demux(
     container: InputContainer, streams: Sequence[Stream], reader: RangeReader, errors: list[str]
 ) -> Iterator[Packet[Stream]]:
-    """Packets of the streams as the file holds them, then an empty one for each, which flushes its decoder.
+    """Packets of the streams in the order of the file, then an empty one for each, which flushes its decoder.
 
-    Where the file breaks off, the error is added to `errors` and nothing is flushed.
-    Raises TooDamaged once there are too many of them, or storage's own failure.
+    Where the file breaks off, the error's name is added to `errors` and no decoder is flushed. Raises
+    TooDamaged for more errors than the limit, and the reader's failure.
     """
     found = packets(container, streams)
     while True:
@@ -127,7 +123,8 @@ def demux(
 
 
 def decoded(packet: Packet[Stream], errors: list[str]) -> list[Any]:
-    """The frames that a packet completes. What does not decode is counted and passed over.
+    """The frames that a packet completes; none where it does not decode, whose error's name `errors` then
+    gets.
 
     Raises PictureTooLarge, TooCostly.
     """
@@ -139,8 +136,9 @@ def decoded(packet: Packet[Stream], errors: list[str]) -> list[Any]:
 
 
 def pass_over(error: Exception, stream: Stream, errors: list[str]) -> None:
-    """Count what did not decode. Raises PictureTooLarge, TooCostly."""
-    # A decoder that refuses a size says that its argument is wrong, and forgets the size that it had.
+    """Add the name of a decoder's error to `errors`. Raises PictureTooLarge and TooCostly for errors that
+    mean these."""
+    # A decoder that refuses a size raises ArgumentError and forgets the size that it had.
     if isinstance(error, av.ArgumentError) and isinstance(stream, VideoStream) and not stream.width:
         raise PictureTooLarge("The video turns to pictures of more pixels than the limit.") from None
     if isinstance(error, MemoryError):
@@ -159,32 +157,34 @@ def decode(
 def decode(
     container: InputContainer, stream: VideoStream | AudioStream, reader: RangeReader, errors: list[str]
 ) -> Iterator[VideoFrame] | Iterator[AudioFrame]:
-    """Frames in presentation order. What does not decode is counted and passed over."""
+    """Frames in presentation order. Packets that do not decode are skipped, and named in `errors`.
+
+    Raises PictureTooLarge, TooCostly, TooDamaged, and the reader's failure.
+    """
     for packet in demux(container, (stream,), reader, errors):
         yield from decoded(packet, errors)
 
 
 def picture_stream(container: InputContainer) -> VideoStream:
+    """The first video stream that has a decoder and is no attached picture. Raises NoVideoStream."""
     for stream in container.streams.video:
         if stream.codec_context is not None and not stream.disposition & Disposition.attached_pic:
-            stream.codec_context.thread_count = 1  # one thread per process costs 0.82 of many
+            stream.codec_context.thread_count = 1  # in all, one thread costs 0.82 of the CPU time of many
             return stream
     raise NoVideoStream("The file has no video stream.")
 
 
 def frame_number(pts: int | None, info: VideoInfo) -> int | None:
-    """The place of a PTS on the video's timeline, 0 for those before it; None where there is no PTS."""
+    """The timeline frame of a PTS: 0 for a PTS before the timeline, None without a PTS."""
     if pts is None:
         return None
     return max(0, timeline_frame(pts, info.origin_pts, info.time_base, info.rate))
 
 
 def pts_of(frame: VideoFrame) -> int | None:
+    """The frame's PTS, else its DTS, else None."""
     return frame.pts if frame.pts is not None else frame.dts
 
 
-# ---------------------------------------------------------------- probe
-
-
 REORDERED_FRAMES = 16
-"""How many frames a codec may show later than it codes them (H.264 and HEVC: at most 16)."""
+"""Most frames by which a codec's display order may differ from its coding order: 16 in H.264 and HEVC."""

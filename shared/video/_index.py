@@ -1,7 +1,7 @@
-"""The index of an mp4 or mov, and how much of what it names the file holds.
+"""The index of an mp4 or mov, and which of its entries lie in the file.
 
-Such an index may stand before what it names (faststart). A file that was cut off while it was sent then says
-that all of it is there.
+The index may precede the data (faststart). If such a file is cut off during its transfer, its index still
+lists all of the data.
 """
 
 from __future__ import annotations
@@ -17,12 +17,15 @@ from av.stream import Discard, Stream
 
 
 def indexed(container: InputContainer) -> bool:
-    """Whether it has such an index."""
+    """Whether the container is an mp4 or mov, which has such an index."""
     return "mov" in container.format.name
 
 
-def entries_there(container: InputContainer, stream: Stream, length_bytes: int) -> list[IndexEntry]:
-    """The entries of a stream whose bytes lie in the file as a whole, in order; in other containers, all."""
+def complete_entries(container: InputContainer, stream: Stream, length_bytes: int) -> list[IndexEntry]:
+    """The index entries of a stream whose bytes lie entirely in the file, in order; in other containers, all.
+
+    length_bytes: the length of the file.
+    """
     entries = list(stream.index_entries)
     if not indexed(container):
         return entries
@@ -32,25 +35,25 @@ def entries_there(container: InputContainer, stream: Stream, length_bytes: int) 
 def missing_frames(
     container: InputContainer, stream: Stream, length_bytes: int, origin_s: Fraction, rate: Fraction
 ) -> tuple[int, int] | None:
-    """[start, end) on the timeline, by the time stamps: what a stream would have were the file not cut off.
+    """[start, end) in timeline frames, by time stamps: the part of a stream that a cut-off file lacks.
 
-    None where nothing of it is missing, or where it does not say how long it is.
+    None where nothing is missing, or where the stream declares no duration.
     """
-    there = len(entries_there(container, stream, length_bytes))
+    complete = len(complete_entries(container, stream, length_bytes))
     entries = list(stream.index_entries)
-    if there == len(entries) or not stream.duration or not stream.time_base:
+    if complete == len(entries) or not stream.duration or not stream.time_base:
         return None
-    times = (entries[there].timestamp, (stream.start_time or 0) + stream.duration)
+    times = (entries[complete].timestamp, (stream.start_time or 0) + stream.duration)
     start, end = (max(0, round((time * stream.time_base - origin_s) * rate)) for time in times)
     return start, end
 
 
 def packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Packet[Stream]]:
-    """container.demux, to the end of each stream.
+    """Packets as container.demux gives them, but to the end of each stream.
 
-    It may end with an IndexError, after all that it has to say, where a stream begins in the middle of the
-    file. And in an mp4 it ends with the first stream that breaks off, of all that it reads: so nothing is
-    read there that was not asked for, and then each stream goes on alone.
+    demux raises IndexError after the last packet where a stream begins in the middle of the file: that is
+    ignored. In an mp4, demux ends as soon as one of the streams that it reads breaks off. So here it reads
+    only the streams of `streams`, first together, then the rest of each alone.
     """
     if not indexed(container):
         with suppress(IndexError):
@@ -58,10 +61,10 @@ def packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Pa
         return
     ends: dict[int, Packet[Stream]] = {}
     alone = [(stream,) for stream in streams] if len(streams) > 1 else []
-    for asked in (streams, *alone):
+    for group in (streams, *alone):
         for stream in container.streams:
-            stream.discard = Discard.default if stream in asked else Discard.all
-        for packet in container.demux(*asked):
+            stream.discard = Discard.default if stream in group else Discard.all
+        for packet in container.demux(*group):
             if packet.size or packet.dts is not None:
                 yield packet
             else:

@@ -1,4 +1,4 @@
-"""Which sound of a file is heard, and how its channels become one."""
+"""Choose the sound track of a file, and mix its channels to mono."""
 
 from __future__ import annotations
 
@@ -16,40 +16,44 @@ from shared.video._index import indexed, packets
 from shared.video.ranges import RangeReader
 
 Samples = npt.NDArray[np.float32]
+"""(n,), mono, in [-1, 1]."""
 _TRIED_PACKETS = 50
 _TRIED_BYTES = 8 << 20
-"""How far into a file to look for its sound. What begins later is taken for what the container says it is."""
+"""How far into a file to try its sound tracks. One that begins later is taken as the container declares
+it."""
 
 
 def pick_sound(
     container: InputContainer, reader: RangeReader
 ) -> tuple[AudioStream | None, SoundFault | None]:
-    """The first sound track that becomes sound, else the first that may yet (its beginning may be damaged);
-    and where there is none but tracks are, what the first of them lacks.
+    """(stream, None) for the sound track to use, (None, fault of the first track) where no track is usable,
+    and (None, None) where the file has none.
 
-    Raises what storage raises.
+    It is the first track that decodes and mixes, else the first that may do so later, since the beginning of
+    a track may be damaged. Raises the reader's failure.
     """
     doubtful: AudioStream | None = None
     fault: SoundFault | None = None
     for stream in container.streams:
-        # By class: where a transport stream gave its number to another one, what it calls itself has changed.
+        # By class: the stream's type changes where a transport stream reuses its number for another stream.
         if not isinstance(stream, AudioStream):
             continue
-        if stream.codec_context is None:  # and the stream then has no attribute of sound
+        if stream.codec_context is None:  # the stream then has no attributes of sound either
             fault = fault or "no_decoder"
         elif stream.codec_context.codec.canonical_name not in reader.limits.audio_codecs:
             fault = fault or "codec_not_allowed"
-        elif heard := _tried(container, stream, reader):
+        elif usable := _try(container, stream, reader):
             return stream, None
-        elif heard is None and stream.rate:
+        elif usable is None and stream.rate:
             doubtful = doubtful or stream
         else:
             fault = fault or "does_not_decode"
     return doubtful, None if doubtful else fault
 
 
-def _tried(container: InputContainer, stream: AudioStream, reader: RangeReader) -> bool | None:
-    """Whether one of its first packets becomes sound; None where none comes, or decodes, so soon."""
+def _try(container: InputContainer, stream: AudioStream, reader: RangeReader) -> bool | None:
+    """Whether the stream's first decoded frame can be mixed; None where no packet decodes within
+    _TRIED_PACKETS and _TRIED_BYTES."""
     stream.codec_context.thread_count = 1
     failed = 0
     with suppress(av.FFmpegError, ValueError):
@@ -78,17 +82,17 @@ def _mixes(frame: AudioFrame) -> bool:
 
 
 class Mono:
-    """Resample to mono; a change of format within the stream starts a new resampler."""
+    """Resamples frames to mono at rate_hz. A change of format within the stream starts a new resampler."""
 
     def __init__(self, rate_hz: int) -> None:
         self._rate_hz = rate_hz
         self._format: tuple[str, str, int] | None = None
         self._resampler: av.AudioResampler | None = None
         self._floats: av.AudioResampler | None = None
-        """Where libav does not know how to mix the channels: makes them floats, to be mixed here."""
+        """Converts channels to floats, to be mixed here, where libav cannot mix them itself."""
 
     def feed(self, frame: AudioFrame | None) -> list[Samples]:
-        """The chunks that are ready; None flushes."""
+        """The chunks that the frame completes; None for a frame flushes."""
         out: list[AudioFrame] = []
         key = (frame.format.name, frame.layout.name, frame.sample_rate) if frame is not None else None
         if self._resampler is not None and key != self._format:
@@ -116,7 +120,8 @@ class Mono:
         return self._resampler
 
     def _mixed(self, frame: AudioFrame) -> AudioFrame:
-        """The mean of channels of which nobody says where they belong, such as 64 of a mixing desk."""
+        """The frame, or the mean of its channels where their positions are unknown, as for 64 of a mixing
+        desk."""
         if self._floats is None:
             return frame
         (floats,) = self._floats.resample(frame)

@@ -1,5 +1,4 @@
-"""One pass over a video for what a cascade hears and sees first: all of its sound, its key frames, and
-where it ends."""
+"""One pass over a video for the sweep of a cascade: all its sound, its key frames, and its last frame."""
 
 from __future__ import annotations
 
@@ -31,29 +30,29 @@ from shared.video.sound import Heard, Listener
 
 @dataclass
 class Sweep:
-    """Key frames and sound in the order of the file; iterate once, then read what was found.
+    """Key frames and sound in the order of the file. Iterate once; the other attributes are complete then.
 
-    The samples are those of sound(), to the bit, and the pictures those that Pictures calls key, to
-    the bit; both are tested over every container at hand. They can differ where key frames are damaged,
-    where fields are coded as packets of their own, and where a key frame's time leaps ahead by no more
-    than REORDERED_FRAMES. Nothing but one picture is held back.
+    The samples are those of sound(), and the pictures those that Pictures marks as key, both to the bit;
+    tests compare them in every container format. They can differ where key frames are damaged, where fields
+    are packets of their own, and where a key frame's time leaps ahead by at most REORDERED_FRAMES. At most
+    one picture is held back.
     """
 
     reader: RangeReader
     info: VideoInfo
-    """Its times must hold: what is numbered by counting cannot be swept."""
+    """`numbering` must be "pts": a video whose frames are counted cannot be swept (ValueError)."""
     rates_hz: Collection[int]
-    """The sound comes once at each; none: it is not decoded."""
+    """The sound comes once at each of these rates; empty: it is not decoded."""
     limit_s: int
-    """Where the sound ends at the latest."""
+    """Sound after so many seconds is left out."""
     picture_errors: list[str] = field(default_factory=list)
-    """What did not decode, or was passed over, by name; of key frames only: a full decode counts more."""
+    """Names of errors, and of key frames that were skipped. A full decode finds more, in the other frames."""
     sound_errors: list[str] = field(default_factory=list)
     key_frames: int = 0
     last_frame: int | None = None
-    """The highest timeline frame that a video packet asks to show, once all were seen.
+    """The highest timeline frame among the video packets, after the iteration.
 
-    It is the last one that decodes, unless the last frames do not decode, or a time among the last
+    It is the last frame that decodes, unless the last frames do not decode, or a time among the last
     REORDERED_FRAMES leaps ahead.
     """
 
@@ -68,7 +67,7 @@ class Sweep:
         self._numbers: deque[int] = deque(maxlen=REORDERED_FRAMES + 1)
 
     def __iter__(self) -> Iterator[Picture | Heard]:
-        """Raises what storage raises, and what open_container and decoded raise."""
+        """Raises the reader's failure, and the errors of open_container and decoded."""
         with open_container(self.reader) as container:
             video = container.streams[self.info.stream]
             assert isinstance(video, VideoStream)
@@ -91,7 +90,7 @@ class Sweep:
             yield from self._let_go(self._contradictions <= self._reordered)
         self.last_frame = max(self._numbers, default=None)
         if self.last_frame is not None and self.info.missing_picture:
-            # Of the last picture the file may hold a part only: decoding tells whether it shows.
+            # The file may hold only a part of the last picture: decoding shows whether it is usable.
             ending = Pictures(self.reader, self.info, self.last_frame)
             self.last_frame = max((picture.frame for picture in ending), default=None)
 
@@ -116,8 +115,8 @@ class Sweep:
         self._numbers.append(number)
 
     def _decoded_alone(self, packet: Packet[Stream], context: VideoCodecContext) -> list[VideoFrame]:
-        """The frame of a key packet. The decoder forgets what came before, since what it keeps to put
-        frames in order would mislead it where most of them are missing."""
+        """The frame of a key packet. The decoder is flushed after it: its state for reordering frames would
+        be wrong here, where most frames are missing."""
         try:
             return [*context.decode(packet), *context.decode(None)]
         except (av.FFmpegError, ValueError) as error:
@@ -127,12 +126,12 @@ class Sweep:
             context.flush_buffers()
 
     def _take(self, picture: Picture) -> Iterator[Picture]:
-        """Hold it, and let go of the one before, by the rules of Pictures.
+        """Hold this picture and release the previous one, by the rules of Pictures.
 
-        Of two times that contradict each other the one that fits what came before is kept. What a full
-        decode sees in the frames around a key frame is seen here in the times of their packets: no frame
-        before it in the file may be shown after it, but one, which is itself a leap; and of those after
-        it no more may be shown before it than a codec reorders.
+        Of two times that contradict each other, the one that fits the earlier times is kept. Instead of
+        decoding the frames around a key frame, this looks at the times of their packets. Of the frames before
+        the key frame in the file, at most one (itself a leap) may be shown after it. Of the frames after it,
+        no more may be shown before it than a codec reorders.
         """
         if sum(number > picture.frame for number in self._numbers) > 1 or picture.frame < self._last:
             self.picture_errors.append("TimeStepsBack")

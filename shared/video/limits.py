@@ -1,4 +1,4 @@
-"""What a video may declare and decode to."""
+"""Limits on what a video may declare, and on what it may decode to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from shared.settings import Settings
 
 @dataclass(frozen=True)
 class MediaLimits:
-    """The operator's limits on one video: see the settings of the same names (max_...)."""
+    """The operator's limits on one video: the settings max_picture_pixels, max_streams, max_frames,
+    max_frame_rate, max_decode_errors, video_codecs and audio_codecs."""
 
     pixels: int
     streams: int
@@ -36,4 +37,5 @@ class MediaLimits:
 
     @classmethod
     def default(cls) -> Self:
+        """The limits of the settings' defaults."""
         return cls.of(Settings.model_construct())

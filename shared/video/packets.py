@@ -1,9 +1,9 @@
-"""The sound's packets, gathered by the segments of the picture, so that the file is read once.
+"""The sound's packets, gathered while segments read the picture, so that the file is read once.
 
-A segment demuxes the sound along with the picture anyway. It keeps the sound's packets whose PTS lies in
-its core, and a name of the next one. Parts are one sound only where each begins with the very packet that
-follows the one before, from the beginning of the file to its end; else the sound is read in a pass of its
-own (shared/video/sound.py).
+A segment demuxes the sound along with the picture anyway. It keeps the sound's packets whose PTS lies in its
+core (a part), and the name of the packet that follows. Parts join to one sound only if, from the beginning of
+the file to its end, each begins with the packet that follows the part before. If they do not, the sound is
+read in a pass of its own (shared/video/sound.py).
 """
 
 from __future__ import annotations
@@ -30,9 +30,9 @@ from shared.video.ranges import RangeReader
 from shared.video.sound import Listener, hear
 
 MOST_BYTES = 64 << 20
-"""A part beyond it (uncompressed sound, long segments) is not gathered: it is held in memory, twice."""
+"""A larger part (uncompressed sound, long segments) is not gathered, since it would be in memory twice."""
 _GATHER_ON_BYTES = 8 << 20
-"""How much of the file to read beyond the last picture that is needed, to find where the sound goes on."""
+"""How much of the file to read after the last needed picture, to find the sound's next packet."""
 _KEY, _CORRUPT, _DISCARD = 1, 2, 4
 _NONE = np.iinfo(np.int64).min
 _SIDE_DATA = cast(tuple[PktSideDataT, ...], get_args(PktSideDataT))
@@ -40,25 +40,28 @@ _SIDE_DATA = cast(tuple[PktSideDataT, ...], get_args(PktSideDataT))
 
 @dataclass(frozen=True)
 class Packets:
-    """n packets of one stream, in the order of the file; times in units of its time base."""
+    """n packets of one stream in the order of the file. Times are in units of the stream's time base."""
 
     times: npt.NDArray[np.int64]
-    """(n, 3): pts, dts, duration; the lowest number where there is none."""
+    """(n, 3): pts, dts, duration; the lowest int64 for a missing one."""
     flags: npt.NDArray[np.uint8]
-    """(n,): 1 key, 2 corrupt, 4 discard."""
+    """(n,): the sum of 1 for key, 2 for corrupt, 4 for discard."""
     sizes: npt.NDArray[np.int64]
     """(n,), in bytes."""
     data: npt.NDArray[np.uint8]
-    """All payloads, one after the other."""
+    """All payloads, concatenated."""
     side: npt.NDArray[np.int64]
-    """(m, 3): packet, type (libav's number), size of each piece of side data, such as how much to skip."""
+    """(m, 3), one row per piece of side data, such as samples to skip: index of its packet, type (libav's
+    number), size in bytes."""
     side_data: npt.NDArray[np.uint8]
+    """All pieces of side data, concatenated."""
 
     def __len__(self) -> int:
         return len(self.sizes)
 
     def of(self, stream: Stream) -> Iterator[tuple[Packet[Stream], bool]]:
-        """(packet, whether what it holds is not to be shown)."""
+        """(packet, whether its frames must not be shown) of each packet, made for a stream of the open
+        file."""
         ends, side_ends = np.cumsum(self.sizes).tolist(), np.cumsum(self.side[:, 2]).tolist()
         first_side = np.searchsorted(self.side[:, 0], np.arange(len(self) + 1)).tolist()
         sizes, times, flags = self.sizes.tolist(), self.times.tolist(), self.flags.tolist()
@@ -80,7 +83,7 @@ class Packets:
 
 
 def _empty(stream: Stream, size: int = 0) -> Packet[Stream]:
-    packet: Packet[Stream] = Packet(size)  # libav's own buffer, since decoders read some bytes beyond
+    packet: Packet[Stream] = Packet(size)  # libav's own buffer: decoders read a few bytes past the end
     packet.stream = stream
     if stream.time_base is not None:
         packet.time_base = stream.time_base
@@ -89,15 +92,17 @@ def _empty(stream: Stream, size: int = 0) -> Packet[Stream]:
 
 @dataclass(frozen=True)
 class Part:
-    """What one core gathered: an unbroken run of packets, and what joins it to the next."""
+    """An unbroken sequence of packets that one segment gathered, and the names that join it to the next
+    part."""
 
     packets: Packets
     first: bool
-    """Whether it begins with the file."""
+    """Whether the part begins at the start of the file."""
     head: str
-    """Names its first packet, or the one that follows where it has none; empty at the end of the file."""
+    """Name of its first packet or, in an empty part, of the packet that follows; empty at the end of the
+    file."""
     follower: str
-    """Names the packet after its last; empty at the end of the file."""
+    """Name of the packet after its last one; empty at the end of the file."""
 
     def to_npz(self) -> bytes:
         """The same part gives the same bytes (numpy writes fixed dates into the archive)."""
@@ -108,6 +113,7 @@ class Part:
 
 
 def part_of_npz(data: bytes) -> Part:
+    """The inverse of Part.to_npz."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
     first, head, follower = (str(joint) for joint in arrays.pop("joints"))
@@ -116,13 +122,15 @@ def part_of_npz(data: bytes) -> Part:
 
 @dataclass
 class Joined:
-    """Parts in the order of their cores, as the packets of one sound; one part is held at a time.
+    """Parts in the order of their cores, as the packets of one sound; it holds one part at a time.
 
-    Iterate, then see whether it broke: it ends where it is not certain that no packet is missing.
+    Iterate, then check `broken`: the iteration stops at the first part that may not follow the one before.
     """
 
     parts: Iterable[Part | None]
+    """None for a segment that gathered no complete part."""
     broken: bool = False
+    """Whether packets may be missing."""
 
     def __iter__(self) -> Iterator[Packets]:
         self.broken = True
@@ -135,12 +143,13 @@ class Joined:
         self.broken = expected != ""
 
 
-def sound_of(
+def gathered_sound(
     joined: Joined, reader: RangeReader, info: VideoInfo, rate_hz: int, limit_s: int, errors: list[str]
 ) -> Iterator[Samples]:
-    """sound() from gathered packets, to the same bits; of the file only header and index are read.
+    """sound() from gathered packets: the same samples, to the bit, but it reads only header and index of the
+    file.
 
-    Where the parts break, it is worth nothing: look at joined.broken, unless it ended by the limit.
+    The samples are worthless where joined.broken is set afterwards. It is not set if limit_s was reached.
     """
     if info.audio_stream is None:
         return
@@ -151,22 +160,22 @@ def sound_of(
         listener = Listener(info, (rate_hz,), limit_s)
         yield from (heard.samples for heard in hear(_decoded(joined, stream, errors), listener))
         if listener.done:
-            joined.broken = False  # the rest is not heard
+            joined.broken = False  # later packets are beyond the limit
 
 
 def _decoded(joined: Joined, stream: AudioStream, errors: list[str]) -> Iterator[AudioFrame]:
     for packets in joined:
         for packet, hidden in packets.of(stream):
             frames = decoded(packet, errors)
-            if not hidden:  # Python cannot set that flag, by which the decoder would drop its frames
+            if not hidden:  # PyAV cannot set the discard flag, by which the decoder would drop these frames
                 yield from frames
     yield from decoded(_empty(stream), errors)
 
 
 class Gather:
-    """Collects the sound's packets of the core [start_frame, end_frame), end None: to the end of the file.
+    """Collects the sound's packets of the core [start_frame, end_frame), or to the end of the file for None.
 
-    The first core also gets what lies before frame 0.
+    The first core also gets the packets before frame 0.
     """
 
     def __init__(self, info: VideoInfo, start_frame: int, end_frame: int | None) -> None:
@@ -176,16 +185,16 @@ class Gather:
         self.restart()
 
     def restart(self) -> None:
-        """Forget all: the demuxer went elsewhere."""
+        """Forget all packets, because the demuxer has sought elsewhere."""
         self.done = False
-        """Whether nothing more can be added: the part is complete, or will never be."""
+        """Whether no further packet is needed: the part is complete, or never will be."""
         self._packets: list[Packet[Stream]] = []
         self._held_bytes = self._read_on_bytes = 0
         self._last_pts: int | None = None
         self._follower: str | None = None
 
     def stream_of(self, container: InputContainer) -> Stream | None:
-        """The stream whose packets to take."""
+        """The stream whose packets `take` needs; None for no sound."""
         if self._info.audio_stream is None:
             return None
         stream = container.streams[self._info.audio_stream]
@@ -200,9 +209,10 @@ class Gather:
         return stream
 
     def take(self, packet: Packet[Stream]) -> None:
-        """The next packet of the sound. Times that do not rise cannot be cut, so a part ends there."""
+        """Take the next packet of the sound. Gathering gives up where times do not rise, since they cannot be
+        cut."""
         if self.done:
-            if self._follower == "":  # what passed for the end was none
+            if self._follower == "":  # the end of the file turned out not to be its end
                 self.give_up()
             return
         pts, whole = packet.pts, self._start_pts is None and self._end_pts is None
@@ -222,13 +232,13 @@ class Gather:
         self._last_pts = pts
 
     def read_on(self, size_bytes: int) -> None:
-        """So many bytes went by after the last picture that was needed: give up when they are too many."""
+        """Count bytes that were read after the last needed picture; give up beyond _GATHER_ON_BYTES."""
         self._read_on_bytes += size_bytes
         if self._read_on_bytes > _GATHER_ON_BYTES:
             self.give_up()
 
     def part(self) -> Part | None:
-        """None where the core's packets were not all seen."""
+        """The part; None where the core's packets were not all taken."""
         if self._follower is None:
             return None
         head = _name(self._packets[0]) if self._packets else self._follower
@@ -241,13 +251,13 @@ class Gather:
         self.done, self._follower = True, follower
 
     def give_up(self) -> None:
-        """Gather nothing: the sound is then read in a pass of its own."""
+        """Drop the part: the sound is then read in a pass of its own."""
         self.done, self._follower = True, None
         self._packets = []
 
 
 def _name(packet: Packet[Stream]) -> str:
-    """Of all that a decoder sees of it."""
+    """The packet's name: sha256 of all its data that a decoder sees."""
     return hashlib.sha256(b"".join(array.tobytes() for array in vars(_packed([packet])).values())).hexdigest()
 
 

@@ -1,4 +1,4 @@
-"""The decoded pictures of a span, in order, each at its place on the timeline."""
+"""The decoded pictures of a span, in order, each with its timeline frame."""
 
 from __future__ import annotations
 
@@ -25,18 +25,19 @@ from shared.video.packets import Gather
 from shared.video.ranges import RangeReader
 
 Pixels = npt.NDArray[np.uint8]
+"""(height, width, 3), or (height, width) for gray."""
 _SEEK_BACK_S = (0, 2, 10, 60)
-"""How much further back to seek, in turn, when a seek lands after the frame that is needed."""
+"""Seconds by which to seek further back, in turn, when a seek lands after the needed frame."""
 
 
 @dataclass
 class Picture:
-    """A decoded frame on the timeline; it is converted only when and as it is asked for."""
+    """A decoded frame on the timeline. `image` converts it only on request."""
 
     frame: int
     """Timeline frame."""
     key: bool
-    """Whether it is a key frame that a sweep sees too: see is_key."""
+    """Whether it is a key frame, which a sweep sees too: see is_key."""
     source: VideoFrame = field(repr=False)
     info: VideoInfo = field(repr=False)
 
@@ -49,8 +50,8 @@ class Picture:
     ) -> Pixels:
         """uint8 (height, width, 3), or (height, width) for gray, upright.
 
-        "letterbox" keeps the display aspect on black; "stretch" fills. Shrinks by area, since
-        bilinear shrinking aliases.
+        "letterbox" keeps the display aspect, on black bars; "stretch" fills the whole size. Pictures are
+        resized by area, since bilinear shrinking aliases.
         """
         inner_width, inner_height = width, height
         if fit == "letterbox":
@@ -81,39 +82,43 @@ class Picture:
 
 
 def is_key(source: VideoFrame) -> bool:
-    """Whether a decoded frame is intra-coded and one to start at.
+    """Whether a decoded frame is a key frame and intra-coded, and so the same picture wherever decoding
+    began.
 
-    Codecs that refresh a picture bit by bit call the first of such frames key as well: it is not, since it
-    shows what came before. So a key frame is the same picture wherever decoding began.
+    Codecs that refresh a picture gradually also mark the first frame of a refresh as key. It does not count,
+    since it still shows parts of earlier frames.
     """
     return bool(source.key_frame) and source.pict_type == PictureType.I
 
 
 @dataclass
 class Pictures:
-    """The pictures of a span, in order; iterate once, then read what was found."""
+    """The pictures of a span, in order. Iterate once; `errors` and `ended` are complete then."""
 
     reader: RangeReader
     info: VideoInfo
     first_needed: int
-    """Decoding begins at or before the picture on screen at this timeline frame."""
+    """Decoding begins at or before the picture that is on screen at this timeline frame."""
     end_needed: int | None = None
-    """Decoding ends with the first picture with this number or a higher one; None: with the stream."""
+    """Decoding ends with the first picture at or after this timeline frame; None: with the stream."""
     gather: Gather | None = None
-    """Gets the sound's packets on the way, and those that come after the last picture that is needed."""
+    """Takes the sound's packets on the way, and those that it needs after the last picture."""
     errors: list[str] = field(default_factory=list)
+    """Names of errors, and of frames that were skipped."""
     ended: bool = False
-    """True once the stream has been decoded to its end."""
+    """Whether the stream was decoded to its end."""
     _key_pts: set[int] = field(default_factory=set)
-    """Times of packets that the container calls key, and whose frames have not come yet."""
+    """PTS of packets that the container marks as key and whose frames are not decoded yet."""
     _packets: Iterator[Packet[Stream]] = field(default_factory=lambda: iter(()))
 
     def __iter__(self) -> Iterator[Picture]:
-        """Pictures with ascending timeline frames, from one at or before first_needed to end_needed;
-        the caller may stop before, and gathers less then.
+        """Pictures with ascending timeline frames, from one at or before first_needed to end_needed. A caller
+        that stops earlier gathers less sound.
 
-        A frame whose time leaps ahead of its followers, or steps back, is passed over and counted
-        as an error: of two that contradict each other the one that fits what came before is kept.
+        A frame whose time steps back, or leaps ahead of its followers, is skipped and counted as an error: of
+        two times that contradict each other, the one that fits the earlier times is kept.
+
+        Raises TooManyFrames, the reader's failure, and the errors of open_container and decoded.
         """
         with open_container(self.reader) as container:
             last, held = -1, None
@@ -140,7 +145,7 @@ class Pictures:
     def _gather_on(self) -> None:
         if self.gather is None or self.gather.done:
             return
-        found = len(self.errors)
+        known = len(self.errors)
         try:
             for packet in self._packets:
                 if packet.stream.index == self.info.audio_stream:
@@ -148,16 +153,16 @@ class Pictures:
                 self.gather.read_on(packet.size)
                 if self.gather.done:
                     break
-        except MatchcutError:  # storage failed, and no picture needs it
+        except MatchcutError:  # storage failed, but every picture was read before
             self.gather.give_up()
-        del self.errors[found:]  # they belong to a place that was not needed
+        del self.errors[known:]  # they lie after the span
 
     def _is_key(self, source: VideoFrame) -> bool:
-        told = source.pts in self._key_pts
+        marked = source.pts in self._key_pts
         if source.pts is not None:
             self._key_pts.discard(source.pts)
-        # Without times there is no sweep to agree with.
-        return is_key(source) and (told or source.pts is None)
+        # A video without times is not swept, so there is nothing to agree with.
+        return is_key(source) and (marked or source.pts is None)
 
     def _decode(self, container: InputContainer, stream: VideoStream) -> Iterator[VideoFrame]:
         self._key_pts.clear()
@@ -177,7 +182,7 @@ class Pictures:
             yield from decoded(packet, self.errors)
 
     def _from_start(self, container: InputContainer) -> Iterator[VideoFrame]:
-        """Frames from one at or before first_needed: seek, look where it landed, go back further."""
+        """Frames from one at or before first_needed. It seeks further back until a seek lands there."""
         stream = self._stream(container)
         if self.first_needed <= 0 or self.info.numbering == "count":
             yield from self._decode(container, stream)
@@ -196,7 +201,7 @@ class Pictures:
             if first is not None and number is not None and number <= self.first_needed:
                 yield from chain([first], frames)
                 return
-            self.errors.clear()  # they belong to a place that was not needed
+            self.errors.clear()  # they lie where nothing is needed
         # A container that cannot seek is read from its beginning.
         with open_container(self.reader) as fresh:
             yield from self._decode(fresh, self._stream(fresh))

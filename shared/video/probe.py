@@ -1,4 +1,4 @@
-"""Measure a video before it is decoded: rate, time origin, streams, key frames."""
+"""Examine a video before its units are decoded: rate, time origin, streams, key frames."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from shared.video._container import (
     pts_of,
     timeline_frame,
 )
-from shared.video._index import entries_there, indexed, missing_frames, packets
+from shared.video._index import complete_entries, indexed, missing_frames, packets
 from shared.video.hearing import pick_sound
 from shared.video.limits import MediaLimits
 from shared.video.ranges import RangeReader
@@ -50,8 +50,10 @@ _STANDARD_RATES = tuple(
 
 
 def snap_rate(rate: Fraction) -> Fraction:
-    """The standard rate within 0.05 % of it, else the rate itself with a small denominator, at least 1:
-    a slower video lies on a grid of seconds, as its timecode does."""
+    """The standard rate within 0.05 % of `rate`, else `rate` itself with a denominator of at most 1001.
+
+    The result is at least 1: the timeline of a slower video has one frame a second, as its timecode does.
+    """
     nearest = min(_STANDARD_RATES, key=lambda standard: abs(standard - rate))
     return (
         nearest if abs(nearest - rate) <= nearest / 2000 else max(Fraction(1), rate.limit_denominator(1001))
@@ -62,21 +64,22 @@ def _nominal_rate(stream: VideoStream, highest: int) -> Fraction:
     for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
         if rate and 0 < rate <= highest:
             return snap_rate(Fraction(rate))
-    return Fraction(25)  # time stamps without a rhythm: the grid is a convention then
+    return Fraction(25)  # no usable rate is declared: 25 is a convention
 
 
 @dataclass(frozen=True)
 class Probe:
     info: VideoInfo
     key_frames: tuple[int, ...]
-    """Timeline frames of key frames, ascending, as far as the container's index tells."""
+    """Timeline frames of key frames, ascending and without 0, as far as the container's index lists them."""
 
 
 def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
-    """Index the video without decoding it: one frame is decoded, its end is demuxed.
+    """Examine the video by decoding one frame, reading the index and demuxing the end.
 
-    Raises NotAVideo, NoVideoStream (none, or none that decodes), what else open_container and decode raise,
-    and for what the container declares CodecNotAllowed, PictureTooLarge, TooManyFrames, FrameRateTooHigh.
+    Raises NoVideoStream where there is none, or none that decodes; CodecNotAllowed, PictureTooLarge,
+    TooManyFrames and FrameRateTooHigh for what the container declares; and the errors of open_container and
+    decode, such as NotAVideo.
     """
     limits = reader.limits
     with open_container(reader) as container:
@@ -93,19 +96,19 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
         def on_timeline(pts: int) -> int:
             return timeline_frame(pts, origin, time_base, rate)
 
-        index = entries_there(container, stream, length_bytes)
+        index = complete_entries(container, stream, length_bytes)
         keys = [entry.timestamp for entry in index if entry.is_keyframe]
-        # The index holds decoding times; the first key frame is the first frame shown.
+        # The index has decoding times; this shifts them so that the first key frame is at the time origin.
         shift = origin - keys[0] if keys else 0
         times_hold, frames = True, len(index)
         if not indexed(container):
             times_hold, frames = _survey(container, stream, reader, rate)
         planned = frames
         if times_hold or not frames:
-            claimed = origin + max(0, _claimed(container, stream))
+            declared = origin + max(0, _declared_duration(container, stream))
             if index and len(index) < len(stream.index_entries):
-                claimed = index[-1].timestamp
-            planned = on_timeline(_last_pts(container, stream, reader, claimed, origin)) + 1
+                declared = index[-1].timestamp
+            planned = on_timeline(_last_pts(container, stream, reader, declared, origin)) + 1
         if frames > limits.rate * max(Fraction(1), planned / rate):
             raise FrameRateTooHigh(f"The video has more than {limits.rate} pictures a second.")
         audio, fault = pick_sound(container, reader)
@@ -136,7 +139,10 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
 
 
 def _check_declared(stream: VideoStream, limits: MediaLimits) -> None:
-    """What the container says of the picture, before anything of it is decoded."""
+    """Check the container's declarations about the picture before anything is decoded.
+
+    Raises CodecNotAllowed, PictureTooLarge, TooManyFrames.
+    """
     if stream.codec_context.codec.canonical_name not in limits.video_codecs:
         raise CodecNotAllowed(f"The picture is coded as {stream.codec_context.name}.")
     width, height = stream.width, stream.height
@@ -149,11 +155,11 @@ def _check_declared(stream: VideoStream, limits: MediaLimits) -> None:
 def _survey(
     container: InputContainer, stream: VideoStream, reader: RangeReader, rate: Fraction
 ) -> tuple[bool, int]:
-    """(whether time stamps place every frame, how many packets there are), by a look at every packet.
+    """(whether time stamps place every frame, number of packets), by reading every packet.
 
-    They do not where one is missing, where time starts again (joined transport streams, chained oggs),
-    and in an AVI with B-frames, which can only say when to decode. An mp4 or mov keeps a track's times
-    in one table that counts upwards, so it is not asked.
+    Time stamps do not place every frame where one is missing, where time starts again (joined transport
+    streams, chained oggs), and in an AVI with B-frames, which has only decoding times. An mp4 or mov needs no
+    survey: it keeps a track's times in one ascending table.
     """
     reordered = bool(stream.codec_context.has_b_frames)
     backwards = (
@@ -174,14 +180,14 @@ def _survey(
                 elif highest is None or packet.pts > highest:
                     highest = packet.pts
     except (av.FFmpegError, ValueError):
-        pass  # it is cut off here, which says nothing of the time before
+        pass  # the file is cut off here, which does not affect the times before
     if reader.failure:
         raise reader.failure
     return holds, count
 
 
-def _claimed(container: InputContainer, stream: VideoStream) -> int:
-    """How long it says it is, in units of the stream's time base; 0 where it does not."""
+def _declared_duration(container: InputContainer, stream: VideoStream) -> int:
+    """The duration that stream or container declares, in units of the stream's time base; 0 for none."""
     if stream.duration:
         return stream.duration
     if container.duration and stream.time_base:
@@ -190,17 +196,17 @@ def _claimed(container: InputContainer, stream: VideoStream) -> int:
 
 
 def _last_pts(
-    container: InputContainer, stream: VideoStream, reader: RangeReader, claimed: int, origin: int
+    container: InputContainer, stream: VideoStream, reader: RangeReader, declared: int, origin: int
 ) -> int:
-    """The highest PTS of the last packets: the claimed end is only where to look for them."""
+    """The highest PTS of the last packets. `declared`, the PTS of the declared end, is only where to seek."""
     last = origin
     try:
-        container.seek(claimed, stream=stream)
+        container.seek(declared, stream=stream)
         for packet in packets(container, (stream,)):
             if packet.pts is not None:
                 last = max(last, packet.pts)
     except (av.FFmpegError, ValueError):
-        last = max(last, claimed)
+        last = max(last, declared)
     if reader.failure:
         raise reader.failure
     return last

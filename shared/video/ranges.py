@@ -1,4 +1,4 @@
-"""A seekable file made of range reads."""
+"""A blob as a seekable file, by range reads."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from shared.video.limits import MediaLimits
 
 
 class RangeReader(io.RawIOBase):
-    """`length_bytes` bytes behind fetch(offset, length), fetched in pieces, the last few kept: a demuxer
-    hops back and forth between its index and the samples.
+    """A file of `length_bytes` bytes that is fetched in pieces by fetch(offset, length). The pieces that were
+    used last are kept, since a demuxer alternates between the index and the samples.
 
-    A piece is half as long as what was read before it without a gap, within bounds: so reading on and on
-    takes few requests, and who stops after a while has fetched little in vain.
+    A piece is half as long as the gapless read before it, from least_bytes to most_bytes. So a long read
+    takes few requests, and a read that stops early has fetched little in vain.
 
-    `bytes_read` counts what was fetched. A failure is kept in `failure`: libav turns an exception
-    in a read into an end of file, which would pass a lost connection off as a short video, so
-    whoever decodes must look at it. It is final: libav goes on reading elsewhere, and would wait for a
-    source that is slow once more each time.
+    `bytes_read` counts the bytes that were fetched. `failure` keeps the first failure: libav turns an
+    exception in a read into an end of file, and a lost connection would look like a short video, so a caller
+    that decodes must check it. A failure is final: libav goes on to read elsewhere, and would wait for a slow
+    source each time.
     """
 
     least_bytes = 128 << 10
     most_bytes = 1 << 20
     kept_bytes = 24 << 20
     header_bytes = 12 << 20
-    """A larger header is not kept for the next reader; nor one of a quarter of the file or more."""
+    """A larger header is not kept for the next reader, nor one of at least a quarter of the file."""
 
     def __init__(
         self,
@@ -38,29 +38,29 @@ class RangeReader(io.RawIOBase):
     ) -> None:
         """fetch returns exactly the bytes [offset, offset + length), or raises MatchcutError.
 
-        `header`: shared by readers of the same version of the same file; the first of them that was
-        opened fills it (keep_header), and the others do not fetch these pieces again.
+        header: offset -> bytes, shared by readers of one version of one file. The first reader fills it
+        (keep_header), and the others need not fetch these pieces again.
         """
         self._fetch = fetch
         self._length_bytes = length_bytes
         self._position = 0
         self._pieces: OrderedDict[int, bytes] = OrderedDict()
-        """Offset -> bytes; what was used last comes last. They do not overlap."""
+        """Offset -> bytes; the piece that was used last comes last. Pieces do not overlap."""
         self._offsets: list[int] = []
-        """Of the pieces, ascending."""
+        """Offsets of the pieces, ascending."""
         self._runs: dict[int, int] = {}
-        """Offset of a piece -> how many bytes were read without a gap, to its end."""
+        """Offset of a piece -> length of the gapless read that ends with it."""
         self._held_bytes = 0
         self._header = {} if header is None else header
         self.bytes_read = 0
         self.failure: MatchcutError | None = None
         self.limits = MediaLimits.default()
-        """Whoever decodes these bytes keeps to them."""
+        """The limits that decoders of this file observe."""
         for offset, piece in sorted(self._header.items()):
             self._hold(offset, piece, len(piece))
 
     def keep_header(self) -> None:
-        """What was fetched until now, the index mostly, is what every reader of this file begins with."""
+        """Keep the pieces fetched until now, mostly the index, for the next readers of this file."""
         if not self._header and self._held_bytes < min(self.header_bytes, self._length_bytes // 4):
             self._header.update(self._pieces)
 
@@ -79,7 +79,10 @@ class RangeReader(io.RawIOBase):
         return self._position
 
     def read(self, size: int = -1) -> bytes:
-        """Up to `size` bytes: fewer at the end of a piece, none only at the end."""
+        """Up to `size` bytes: fewer at the end of a piece, none only at the end of the file.
+
+        Raises the reader's failure: StorageUnavailable, or what fetch raises.
+        """
         if self._position >= self._length_bytes:
             return b""
         offset, piece = self._piece(self._position)
@@ -89,7 +92,7 @@ class RangeReader(io.RawIOBase):
         return data
 
     def _piece(self, position: int) -> tuple[int, bytes]:
-        """The piece that holds a byte, and where it lies."""
+        """(offset of the piece that holds the byte at `position`, the piece)."""
         place = bisect_right(self._offsets, position)
         run = 0
         if place:
@@ -101,9 +104,9 @@ class RangeReader(io.RawIOBase):
             if position == offset + len(piece):
                 run = self._runs[offset]
         end = self._offsets[place] if place < len(self._offsets) else self._length_bytes
-        wanted = min(max(self.least_bytes, run // 2), self.most_bytes, end - position)
-        piece = self._fetched(position, wanted)
-        self._hold(position, piece, run + wanted)
+        length = min(max(self.least_bytes, run // 2), self.most_bytes, end - position)
+        piece = self._fetched(position, length)
+        self._hold(position, piece, run + length)
         return position, piece
 
     def _hold(self, offset: int, piece: bytes, run: int) -> None:
@@ -113,17 +116,17 @@ class RangeReader(io.RawIOBase):
         while self._held_bytes > self.kept_bytes:
             self._forget()
 
-    def _fetched(self, offset: int, wanted: int) -> bytes:
+    def _fetched(self, offset: int, length: int) -> bytes:
         if self.failure:
             raise self.failure
         try:
-            piece = self._fetch(offset, wanted)
-            if len(piece) != wanted:
+            piece = self._fetch(offset, length)
+            if len(piece) != length:
                 raise StorageUnavailable("The video came back shorter than storage says it is.")
         except MatchcutError as failure:
             self.failure = failure
             raise
-        self.bytes_read += wanted
+        self.bytes_read += length
         return piece
 
     def _forget(self) -> None:

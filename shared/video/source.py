@@ -1,4 +1,4 @@
-"""The caller's video: its URL, and the blob behind it."""
+"""The source: the URL of the caller's video, and the blob that it names."""
 
 from __future__ import annotations
 
@@ -12,14 +12,8 @@ from urllib.parse import quote, unquote, urlsplit
 from azure.core import MatchConditions
 from azure.storage.blob import BlobClient
 
-from shared.contracts import (
-    StoredRequest,
-)
-from shared.errors import (
-    BadUrl,
-    HostNotAllowed,
-    SourceTooSlow,
-)
+from shared.contracts import StoredRequest
+from shared.errors import BadUrl, HostNotAllowed, SourceTooSlow
 from shared.network import Guard, deadline, guarded_session, is_listed, origin_of, parse_endpoint
 from shared.settings import Settings
 from shared.storage import (
@@ -42,19 +36,19 @@ from shared.video.ranges import RangeReader
 
 @dataclass(frozen=True)
 class Source:
-    """A caller's blob: its address without the query, and the query, which is a secret."""
+    """A caller's blob: its URL without the query, which is a secret, and the parts of that URL."""
 
     url: str
     container: str
     blob: str
     own: bool
-    """On the service's own account."""
+    """Whether it lies on the service's own account."""
 
 
 def parse_source(url: str, settings: Settings) -> Source:
-    """Check an address before anything is sent to it.
+    """Check a URL before anything is sent to it.
 
-    Raises BadUrl where it is no blob URL, HostNotAllowed where its host is not on the list.
+    Raises BadUrl for one that is no blob URL, HostNotAllowed for a host that is not on the list.
     """
     try:
         endpoint, parts = parse_endpoint(url)
@@ -70,7 +64,7 @@ def parse_source(url: str, settings: Settings) -> Source:
         raise BadUrl("The video URL must name a container and a blob, without empty, . or .. parts.")
     prefix = ""
     account_path = urlsplit(account).path.strip("/")
-    if own and account_path:  # the emulator carries the account in the path
+    if own and account_path:  # the emulator has the account in the path
         prefix = account_path + "/"
         if not path.startswith(prefix):
             raise BadUrl("The video URL does not name this account.")
@@ -79,7 +73,7 @@ def parse_source(url: str, settings: Settings) -> Source:
         raise BadUrl("The video URL must name a container and a blob.")
     if own and container in (settings.container, settings.models_container):
         raise BadUrl("The video may not lie in a container of the service's own.")
-    # Built from what was checked, never the caller's own text.
+    # Built from the checked parts, never from the caller's own text.
     checked = f"{endpoint.origin}/{prefix}{quote(container)}/{quote(blob)}"
     return Source(url=checked, container=container, blob=blob, own=own)
 
@@ -87,12 +81,13 @@ def parse_source(url: str, settings: Settings) -> Source:
 def open_source(
     source: Source, sas: str, settings: Settings, patient: bool = True, guard: Guard | None = None
 ) -> BlobClient:
-    """A client for the source: with the URL's SAS, else the account's own key or identity.
+    """A client for the source. It reads with the SAS, or without one with the account's own key or identity.
 
-    On another account than the service's own it connects only to addresses that the guard (that of
-    the settings) allows; reading then raises HostNotAllowed. The own account's address is the
-    operator's choice: it may be a private endpoint, or the emulator on this machine. Of other hosts
-    only Azure Storage's are shown the identity, where the settings allow it.
+    For another account than the service's own, it connects only to addresses that the guard (by default that
+    of the settings) allows; for others reading raises HostNotAllowed. The service's own account is not
+    guarded: its address is the operator's choice, and may be a private endpoint, or the emulator on this
+    machine. On other accounts the identity is sent only to Azure Storage, and only where the settings allow
+    it.
     """
     options: dict[str, Any] = {**(PATIENT if patient else PROMPT), "raw_response_hook": COUNTER}
     if source.own:
@@ -117,10 +112,10 @@ class BlobFacts:
 
 
 def look_up(client: BlobClient, limit_s: float = 15) -> BlobFacts:
-    """ETag and length. It may take limit_s, from connecting to the last of the SDK's attempts; only a name
-    that is being resolved is not cut short.
+    """ETag and length of the blob. It takes limit_s at most, from connecting to the last of the SDK's
+    attempts; only the resolution of a name is not cut short.
 
-    Raises BlobNotFound, BlobAccessDenied, StorageUnavailable, SourceTooSlow.
+    Raises BlobNotFound, BlobAccessDenied, HostNotAllowed, BadUrl, StorageUnavailable, SourceTooSlow.
     """
     with _within(limit_s):
         properties = client.get_blob_properties()
@@ -129,7 +124,8 @@ def look_up(client: BlobClient, limit_s: float = 15) -> BlobFacts:
 
 @contextmanager
 def _within(limit_s: float) -> Iterator[None]:
-    """Raises SourceTooSlow after limit_s, even of an answer: what was cut off can look like the whole."""
+    """Raises SourceTooSlow after limit_s, even if an answer came: a cut-off answer can look like a whole
+    one."""
     with translated("The video"), deadline(limit_s) as running:
         try:
             yield
@@ -142,11 +138,11 @@ def _within(limit_s: float) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Pace:
-    """How slow a source may be: a range of n bytes may take base_s + n / least_bytes_per_s seconds, all of
-    the SDK's attempts and waits together.
+    """How slow a source may be: a range of n bytes may take base_s + n / least_bytes_per_s seconds, including
+    all of the SDK's attempts and waits.
 
-    The waits of PATIENT are a minute, which an outage may last; half a minute more is for the attempts. At
-    64 KiB a second a match of 8 GB would take 35 hours: no storage that is well is as slow.
+    base_s is the minute of PATIENT's waits, by which a read survives a storage outage, and half a minute for
+    the attempts. At 64 KiB a second a match of 8 GB would take 35 hours: no storage in order is so slow.
     """
 
     base_s: float = 90
@@ -159,14 +155,14 @@ class Pace:
 def read_ranges(
     client: BlobClient, facts: BlobFacts, header: dict[int, bytes] | None = None, pace: Pace = Pace()
 ) -> RangeReader:
-    """The blob as a seekable file, at the version that `facts` names; `header`: see RangeReader.
+    """The blob as a seekable file, in the version that `facts` names. header: see RangeReader.
 
-    Reads raise VideoChanged once the blob was replaced, BlobAccessDenied once the SAS expired,
-    SourceTooSlow below the pace.
+    Reads raise VideoChanged once the blob was replaced, BlobAccessDenied once the SAS has expired,
+    SourceTooSlow below the pace, and the other errors of look_up.
     """
 
     def fetch(offset: int, length: int) -> bytes:
-        # Bounded ranges: the emulator leaks a file descriptor for each open one that is dropped.
+        # Ranges have an end: the emulator leaks a file descriptor for each open-ended one that is dropped.
         with _within(pace.limit_s(length)):
             return client.download_blob(
                 offset=offset,
@@ -179,7 +175,7 @@ def read_ranges(
 
 
 def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> RangeReader:
-    """The job's video, at the version it had when it was accepted."""
+    """The run's video as a seekable file, in the version that it had when the job was accepted."""
     sas = find_sas(store, stored)
     source = parse_source(stored.request.video, settings)
     facts = BlobFacts(etag=stored.etag, length_bytes=stored.length_bytes)
@@ -191,6 +187,7 @@ def open_video(settings: Settings, store: BlobStore, stored: StoredRequest) -> R
 
 @lru_cache(maxsize=1)
 def _header(run: str, etag: str, length_bytes: int) -> dict[int, bytes]:
-    """The container's index of the run that this process works on: of a long video some megabytes, which
-    each unit needs. By run, since who may not read a video must not find it in memory either."""
+    """The header of the video of the run that this process works on, shared by its units: a long video's
+    index has some megabytes. It is kept by run, so that a caller who may not read a video does not get it
+    from memory."""
     return {}

@@ -17,7 +17,7 @@ from av.stream import Discard
 from infra.local.azurite import Azurite
 from shared.contracts import Result, State
 from shared.steps import segments
-from shared.video import Gather, Joined, Pictures, Sweep, probe, sound, sound_of
+from shared.video import Gather, Joined, Pictures, Sweep, gathered_sound, probe, sound
 from shared.video.probe import Probe
 from shared.video.sound import Heard
 from tests.support.clips import make_clip, reader
@@ -112,7 +112,7 @@ def test_gathered_sound_ends_where_the_file_ends(percent: int) -> None:
     gather = Gather(info, 0, None)
     assert len(decoded(data)) == len(list(Pictures(reader(data), info, 0, gather=gather)))
     joined = Joined([gather.part()])
-    gathered = np.concatenate([*sound_of(joined, reader(data), info, RATE_HZ, 60, [])])
+    gathered = np.concatenate([*gathered_sound(joined, reader(data), info, RATE_HZ, 60, [])])
     assert joined.broken is False
     assert np.array_equal(np.concatenate([*sound(reader(data), info, RATE_HZ, 60, [])]), gathered)
 

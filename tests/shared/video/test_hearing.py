@@ -15,7 +15,7 @@ from av.audio.stream import AudioStream
 
 from infra.local.azurite import Azurite
 from shared.contracts import State, VideoInfo
-from shared.video import Gather, Joined, Pictures, Sweep, probe, sound, sound_of
+from shared.video import Gather, Joined, Pictures, Sweep, gathered_sound, probe, sound
 from shared.video.hearing import Mono
 from shared.video.sound import Heard
 from tests.support.clips import numbered, reader
@@ -138,7 +138,9 @@ def test_channels_without_places_sound_the_same_however_they_are_read() -> None:
             pass
         parts.append(gather.part())
     joined = Joined(parts)
-    assert np.array_equal(whole, np.concatenate([*sound_of(joined, reader(data), info, RATE_HZ, 60, [])]))
+    assert np.array_equal(
+        whole, np.concatenate([*gathered_sound(joined, reader(data), info, RATE_HZ, 60, [])])
+    )
     assert joined.broken is False
 
 

@@ -15,7 +15,17 @@ from hypothesis import strategies as st
 
 from shared.contracts import VideoInfo
 from shared.errors import MatchcutError, StorageUnavailable
-from shared.video import Gather, Joined, Part, Pictures, RangeReader, part_of_npz, probe, sound, sound_of
+from shared.video import (
+    Gather,
+    Joined,
+    Part,
+    Pictures,
+    RangeReader,
+    gathered_sound,
+    part_of_npz,
+    probe,
+    sound,
+)
 from shared.video._container import open_container
 from tests.support.clips import MEDIA, NTSC, Made, broken_reader, info_of, make_clip, reader
 
@@ -91,7 +101,7 @@ def from_parts(
     """(samples, errors); None where the parts are not the whole for certain."""
     errors: list[str] = []
     joined = Joined(parts)
-    samples = flat([*sound_of(joined, reader(data), info, RATE_HZ, limit_s, errors)])
+    samples = flat([*gathered_sound(joined, reader(data), info, RATE_HZ, limit_s, errors)])
     return None if joined.broken else (samples.tobytes(), errors)
 
 
