@@ -10,13 +10,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
 from models.export import Build, constant, parse, provenance, write
 from shared.contracts import ModelManifest
 from shared.models import Model, PictureScorer, Track
-
-Image = npt.NDArray[np.uint8]
+from shared.models.windows import Image
 
 
 @lru_cache(maxsize=4096)
