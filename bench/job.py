@@ -145,7 +145,7 @@ class Service:
         for summary in summaries:
             for model, key in summary["scores"].items():
                 tracks.setdefault(model, []).append(from_npz(blob_of(paths.score_path(key))))
-        manifests, rate = find_models(ROOT / "models"), Fraction(result["video"]["rate"])
+        manifests, rate = find_models(ROOT / "models").manifests, Fraction(result["video"]["rate"])
         keys = self._keys[blob.blob_name]
         return Run(
             host_cpu_s=_grown(before, after, [host]),

@@ -35,7 +35,7 @@ def tracks_of(path: Path) -> tuple[dict[str, Track], Timeline]:
         return RangeReader(lambda offset, length: data[offset : offset + length], len(data))
 
     info = probe(reader(), "", len(data)).info
-    there = find_models(ROOT / "models")
+    there = find_models(ROOT / "models").manifests
     models = [load_model(ROOT / "models" / name) for name in PROFILE.models if there[name].run != "request"]
     pictures = {
         m.manifest.name: PictureScorer(m, info.rate, 0, None)

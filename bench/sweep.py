@@ -57,7 +57,7 @@ class Session:
 def sessions() -> list[Session]:
     """Every model at its own batch, at a quarter and four times of it, with two threads, without arena."""
     found = []
-    for name, manifest in find_models(MODELS).items():
+    for name, manifest in find_models(MODELS).manifests.items():
         model = load_model(MODELS / name) if manifest.engine == "onnxruntime" else None
         if not isinstance(model, OnnxModel):
             continue  # another engine has sessions of its own
@@ -158,7 +158,7 @@ def halo_share(video: Path, segment_s: int, profile: str) -> float:
     needs first, to what it needs last."""
     keys, rate = key_frames(video), Fraction(25)
     frames = round(len(keys) and _seconds(video) * rate)
-    there = find_models(MODELS)
+    there = find_models(MODELS).manifests
     asked = [name for name in load_profile(MODELS, profile).models if there[name].run != "request"]
     models = [load_model(MODELS / name) for name in asked]
     pictures = [model for model in models if model.manifest.kind not in ("audio", "head")]

@@ -1,9 +1,8 @@
-"""Check model folders as the service does when it loads them, and what only several at once show."""
+"""Check model folders as the service does when it loads them, and what they name of one another."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,14 +11,23 @@ import numpy as np
 from client.errors import ClientError
 from shared.contracts import ModelManifest, Profile
 from shared.errors import ModelRefused
-from shared.models import Model, list_profiles, load_model, load_profile, read_manifest, read_reference
+from shared.models import (
+    Model,
+    find_models,
+    list_profiles,
+    load_model,
+    load_profile,
+    name_fault,
+    read_manifest,
+    read_reference,
+)
 
 BUILT_IN = Path(__file__).resolve().parent.parent / "models"
 
 
 @dataclass(frozen=True)
 class Check:
-    """Of a model, or of a profile ("profiles/<name>"); without `faults` the service would run it."""
+    """What was found of a model, or of a profile ("profiles/<name>"). Without faults the service runs it."""
 
     name: str
     version: str = ""
@@ -28,32 +36,22 @@ class Check:
 
 
 def check_models(folder: Path) -> list[Check]:
-    """One check per model: `folder` itself where it holds a model.json, else every folder in it that
-    does; and then one per profile in its folder `profiles`.
+    """One check per model, then one per profile in the folder `profiles`.
 
-    Heads and profiles may name what lies in the same folder, and what is built in.
-    Raises ClientError where there is no model and no profile at all.
+    `folder`: a model's folder, or a folder of them. Heads and profiles may name models of the same folder
+    and built-in ones. Raises ClientError where the folder holds neither a model nor a profile.
     """
     own = (folder / "model.json").exists()
     folders = [folder] if own else sorted(path.parent for path in folder.glob("*/model.json"))
     profiles = () if own else list_profiles(folder)
     if not folders and not profiles:
         raise ClientError(f"{folder} holds no model: there is no model.json in it, nor one folder below.")
-    known = _manifests(BUILT_IN) | _manifests(folder.resolve().parent if own else folder)
+    beside = find_models(folder.resolve().parent if own else folder)
+    known = find_models(BUILT_IN).manifests | beside.manifests
     return [
         *(_check_model(path, known) for path in folders),
         *(_check_profile(folder, name, known) for name in profiles),
     ]
-
-
-def _manifests(folder: Path) -> dict[str, ModelManifest]:
-    """Those that can be read, by name."""
-    found = {}
-    for path in sorted(folder.glob("*/model.json")):
-        with suppress(ModelRefused):
-            manifest = read_manifest(path.parent)
-            found[manifest.name] = manifest
-    return found
 
 
 def _check_model(folder: Path, known: Mapping[str, ModelManifest]) -> Check:
@@ -63,8 +61,8 @@ def _check_model(folder: Path, known: Mapping[str, ModelManifest]) -> Check:
         manifest = read_manifest(folder)
     except ModelRefused as refused:
         return Check(name, faults=(refused.message, *_card_faults(folder)))
-    if manifest.name != name:
-        faults.append(f"model {manifest.name} lies in a folder named {name}")
+    if fault := name_fault(manifest, folder.resolve()):
+        faults.append(fault)
     model: Model | None = None
     try:
         model = load_model(folder)
@@ -82,7 +80,7 @@ def _check_model(folder: Path, known: Mapping[str, ModelManifest]) -> Check:
 
 
 def _card_faults(folder: Path) -> list[str]:
-    """CARD.md says what no field can."""
+    """A sentence where the folder has no CARD.md with text."""
     card = folder / "CARD.md"
     try:
         empty = not card.read_text(encoding="utf-8").strip()
@@ -94,21 +92,23 @@ def _card_faults(folder: Path) -> list[str]:
 def _head_faults(
     manifest: ModelManifest, model: Model | None, known: Mapping[str, ModelManifest]
 ) -> list[str]:
-    """Whether what a head stands on is there, and fits."""
+    """A sentence where a head's source is missing, or has no embedding that the head takes."""
     if manifest.source is None:
         return []
-    said = f"model {manifest.name}: its source {manifest.source}"
+    subject = f"model {manifest.name}: its source {manifest.source}"
     source = known.get(manifest.source)
     if source is None:
-        return [f"{said} is neither in the same folder nor built in"]
+        return [f"{subject} is neither in the same folder nor built in"]
     if source.embedding is None:
-        return [f"{said} has no embedding"]
+        return [f"{subject} has no embedding"]
     if model is not None:
         size = source.embedding.size
         try:
             model.score(np.zeros((1, size), np.float32))
         except ModelRefused as refused:
-            return [f"{said} gives embeddings of {size} numbers, which it does not take: {refused.message}"]
+            return [
+                f"{subject} gives embeddings of {size} numbers, which it does not take: {refused.message}"
+            ]
     return []
 
 
@@ -121,11 +121,11 @@ def _check_profile(folder: Path, name: str, known: Mapping[str, ModelManifest]) 
 
 
 def _profile_faults(profile: Profile, known: Mapping[str, ModelManifest]) -> list[str]:
-    """What a profile names and no model has."""
-    said = f"profile {profile.name}:"
-    faults = [f"{said} there is no model {name}" for name in profile.models if name not in known]
+    """A sentence for each model or label that a profile names and that does not exist."""
+    subject = f"profile {profile.name}:"
+    faults = [f"{subject} there is no model {name}" for name in profile.models if name not in known]
     faults += [
-        f"{said} run names {name}, which is not among its models"
+        f"{subject} run names {name}, which is not among its models"
         for name in profile.run
         if name not in profile.models
     ]
@@ -134,5 +134,5 @@ def _profile_faults(profile: Profile, known: Mapping[str, ModelManifest]) -> lis
         readers.append(("shots", profile.shots.model, profile.shots.label))
     for reader, name, label in readers:
         if name in known and label not in known[name].output.labels:
-            faults.append(f"{said} {reader} reads {label!r}, which is no label of {name}")
+            faults.append(f"{subject} {reader} reads {label!r}, which is no label of {name}")
     return faults

@@ -21,7 +21,7 @@ from shared.models import (
     Reference,
     Track,
     load_model,
-    measure,
+    measure_reference,
     read_manifest,
     reference_json,
     score_head,
@@ -50,7 +50,7 @@ def write_references(folders: Sequence[Path], videos: Sequence[Path], measured_o
     for folder, manifest in manifests.items():
         tracks = [part[manifest.name] for part in parts if manifest.name in part]
         try:
-            reference = measure(_joined(tracks), measured_on or _named(videos))
+            reference = measure_reference(_joined(tracks), measured_on or _named(videos))
         except ValueError as nothing:
             raise ClientError(f"{manifest.name} scored nothing of the footage: {nothing}.") from None
         written.append(_write(folder, manifest, reference))

@@ -21,7 +21,7 @@ from shared.errors import (
 from shared.jobs import quotas, retention
 from shared.jobs.attempts import REOPENABLE, now, reopen
 from shared.jobs.requests import InvalidFields, parse_request
-from shared.models import Catalogue, choose
+from shared.models import Catalogue, choose_models
 from shared.settings import Settings
 from shared.storage import (
     BlobStore,
@@ -110,7 +110,7 @@ def _checked(
     """The request as it would be stored. Its video is looked up, and nothing is written."""
     source = parse_source(request.video, settings)
     callback = validate_callback(settings, request.callback).url if request.callback else None
-    profile = choose(Catalogue.of(settings, patient=False), request).profile
+    profile = choose_models(Catalogue.of(settings, patient=False), request).profile
     if unknown := sorted(set(request.cut.thresholds) - {rule.label for rule in profile.rules}):
         message = f"the profile {profile.name} has no label {', '.join(unknown)}"
         raise InvalidFields(f"cut.thresholds: {message}.", ({"field": "cut.thresholds", "message": message},))

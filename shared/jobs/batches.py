@@ -45,7 +45,7 @@ from shared.jobs.acceptance import take
 from shared.jobs.attempts import now
 from shared.jobs.requests import InvalidFields, field_errors
 from shared.jobs.status import status_url
-from shared.models import Catalogue, choose
+from shared.models import Catalogue, choose_models
 from shared.settings import Settings
 from shared.storage import (
     BlobStore,
@@ -120,7 +120,9 @@ def accept_batch(
             callback = validate_callback(settings, request.callback).url if request.callback else None
             wanted = request.model_dump_json(include={"profile", "models", "extra_models"})
             if wanted not in labels:
-                labels[wanted] = frozenset(rule.label for rule in choose(catalogue, request).profile.rules)
+                labels[wanted] = frozenset(
+                    rule.label for rule in choose_models(catalogue, request).profile.rules
+                )
             if unknown := sorted(set(request.cut.thresholds) - labels[wanted]):
                 raise InvalidRequest(f"the profile {request.profile} has no label {', '.join(unknown)}")
         except StorageUnavailable:

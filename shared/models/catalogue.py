@@ -1,11 +1,11 @@
-"""Which models and profiles there are: built in, and in the operator's blob container.
+"""The models and profiles that a job can use: the built-in ones, and those in the operator's blob container.
 
 The container holds <name>/model.json, <name>/model.onnx, <name>/sample/<file> and profiles/<name>.json.
-What it holds comes before what is built in under the same name: the operator put it there on purpose, every
-plan names version and digests, and taking it away brings the built-in one back. What is broken there counts
-as absent and is told by `faults`, so that it harms no job that does not ask for it.
+A model or profile in the container overrides a built-in one of the same name: the operator put it there on
+purpose, every plan names version and digests, and removing it brings the built-in one back. A broken model or
+profile counts as absent and appears in `faults`, so it harms no job that does not ask for it.
 
-A model is fetched once per machine, into models_cache/<digest>-<reference>/<name>/. A folder appears whole,
+Each machine fetches a model once, into models_cache/<digest>-<reference>/<name>/. A folder appears whole,
 by one rename, and never changes: a job keeps the model it was planned with, whatever is uploaded meanwhile.
 """
 
@@ -27,20 +27,22 @@ from shared.contracts import ModelManifest, ModelRef, Profile
 from shared.errors import BlobNotFound, ModelRefused, StorageUnavailable, UnknownModel, VideoChanged
 from shared.models.drift import Reference, parse_reference, read_reference
 from shared.models.load import load_model
-from shared.models.manifest import read_manifest
+from shared.models.manifest import find_models, name_fault, read_manifest
 from shared.models.profiles import list_profiles, load_profile
 from shared.settings import Settings
 from shared.storage import BlobEntry, BlobStore
 
 MAX_MODEL_BYTES = 512 * 1024**2
-"""Of all files of one model that a worker needs together, and so of each."""
+"""Limit on the files that a worker needs of one model, taken together."""
 MAX_DOCUMENT_BYTES = 1024**2
-"""Of a manifest, a profile, a reference."""
+"""Limit on a manifest, a profile or a reference."""
 MAX_BLOBS = 10_000
+"""Limit on the blobs of the container."""
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 _SAMPLE = re.compile(r"sample/[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PROFILES = "profiles"
 _LEFT_BEHIND_S = 3600
+"""A scratch folder older than this belongs to a process that was killed."""
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -54,20 +56,22 @@ class _Shipped:
 
 @dataclass(frozen=True)
 class _Container:
+    """What the container holds, by name; faults by folder or file."""
+
     models: dict[str, _Shipped] = field(default_factory=dict)
     profiles: dict[str, Profile] = field(default_factory=dict)
     faults: dict[str, str] = field(default_factory=dict)
 
 
 class Catalogue:
-    """One per process: it remembers what it has read, by ETag. Methods may be called from several threads.
+    """One per process: it remembers every document that it has read, by ETag. Threads may share it.
 
-    Each call lists the container (one request up to 5000 blobs) and reads only documents that are new.
-    All raise StorageUnavailable where storage does not answer.
+    Each call lists the container (one request per 5000 blobs) and reads only new documents.
+    Every method raises StorageUnavailable where storage does not answer.
     """
 
     def __init__(self, settings: Settings, store: BlobStore | None) -> None:
-        """`store`: the container with models, None without one."""
+        """`store`: the container with models; None where the service has none."""
         self._settings = settings
         self._store = store
         self._manifests: dict[BlobEntry, ModelManifest | str] = {}
@@ -76,82 +80,69 @@ class Catalogue:
 
     @classmethod
     def of(cls, settings: Settings, patient: bool = True) -> Catalogue:
-        """The process's own catalogue of these settings; `patient` as in BlobStore.from_settings."""
+        """The process's one catalogue for these settings; `patient` as in BlobStore.from_settings."""
         return _catalogue(settings, patient)
 
     def manifests(self) -> dict[str, ModelManifest]:
-        """Every model that can be planned with, by name, sorted. Fetches no graph."""
-        built_in, _ = self._built_in()
-        shipped = {name: model.manifest for name, model in self._look().models.items()}
+        """Every model that a job can be planned with, by name, sorted. Fetches no graph."""
+        built_in = find_models(self._settings.models_dir).manifests
+        shipped = {name: model.manifest for name, model in self._list_container().models.items()}
         return dict(sorted((built_in | shipped).items()))
 
     def faults(self) -> dict[str, str]:
-        """What is wrong, in a sentence each, by the folder or file it is about; empty where all is well."""
-        _, faults = self._built_in()
-        return faults | self._look().faults
+        """One sentence per faulty folder or file, by its name; empty where all is well."""
+        return find_models(self._settings.models_dir).faults | self._list_container().faults
 
     def profiles(self) -> tuple[str, ...]:
-        """Names of the profiles that are there, sorted; built-in ones may still be invalid."""
-        return tuple(sorted({*list_profiles(self._settings.models_dir), *self._look().profiles}))
+        """Names of all profiles, sorted; a built-in one may still be invalid."""
+        return tuple(sorted({*list_profiles(self._settings.models_dir), *self._list_container().profiles}))
 
     def profile(self, name: str) -> Profile:
-        """Raises UnknownModel where there is none, ModelRefused where it is not one that can be spotted."""
-        found = self._look()
+        """The profile of this name. Raises UnknownModel where there is none, ModelRefused if faulty."""
+        found = self._list_container()
         if name in found.profiles:
             return found.profiles[name]
         built_in = list_profiles(self._settings.models_dir)
         if name not in built_in:
             if fault := found.faults.get(f"{_PROFILES}/{name}.json"):
                 raise ModelRefused(fault)
-            there = ", ".join(sorted({*built_in, *found.profiles}))
-            raise UnknownModel(f"no profile {name!r}; there are: {there or 'none'}")
+            known = ", ".join(sorted({*built_in, *found.profiles}))
+            raise UnknownModel(f"no profile {name!r}; there are: {known or 'none'}")
         return load_profile(self._settings.models_dir, name)
 
     def folder(self, ref: ModelRef) -> Path:
-        """A folder with the model that was planned as `ref`, fetched where it is not here yet.
+        """A folder with the model that was planned as `ref`; fetches the model where this machine lacks it.
 
-        Raises ModelRefused: it was removed, replaced, is not what its digest says, or does not load.
+        Raises ModelRefused where the model was removed or replaced, does not match its digest, or does not
+        load.
         """
-        built_in, kept = self._settings.models_dir / ref.name, self._place(ref)
+        built_in, cached = self._settings.models_dir / ref.name, self._cache_folder(ref)
         with suppress(ModelRefused):
             if read_manifest(built_in).ref == ref:
                 return built_in
-        if kept.exists():
+        if cached.exists():
             with suppress(ModelRefused):
-                if read_manifest(kept).ref == ref:
-                    load_model(kept, self._settings.ort_threads)  # once per process; the caller asks next
-                    return kept
-            _discard(kept.parent)  # the disk has lost some of it
+                if read_manifest(cached).ref == ref:
+                    load_model(cached, self._settings.ort_threads)  # once per process; the caller asks next
+                    return cached
+            _discard(cached.parent)  # the disk has lost some of it
         return self._fetch(ref)
 
     def reference(self, ref: ModelRef) -> Reference | None:
-        """The reference histogram of the model; None where it has none, or none that can be read."""
+        """The reference histogram of the model; None where it has none, or a faulty one."""
         with suppress(ModelRefused, BlobNotFound, VideoChanged):
             folder = self._settings.models_dir / ref.name
             if (folder / "model.json").exists() and (manifest := read_manifest(folder)).ref == ref:
                 return read_reference(folder, manifest)
-            model = self._look().models.get(ref.name)
+            model = self._list_container().models.get(ref.name)
             if model and model.manifest.ref == ref and model.manifest.reference:
                 return parse_reference(self._read(model.blobs[model.manifest.reference]), model.manifest)
         return None
 
-    # ------------------------------------------------------------ what there is
+    # ------------------------------------------------------------ listing
 
-    def _built_in(self) -> tuple[dict[str, ModelManifest], dict[str, str]]:
-        found, faults = {}, {}
-        for path in sorted(self._settings.models_dir.glob("*/model.json")):
-            name = path.parent.name
-            try:
-                manifest = read_manifest(path.parent)
-                if manifest.name != name:
-                    raise ModelRefused(f"model {manifest.name} lies in a folder named {name}")
-                found[name] = manifest
-            except ModelRefused as refused:
-                faults[name] = refused.message
-        return found, faults
-
-    def _look(self) -> _Container:
-        """What the container holds now."""
+    def _list_container(self) -> _Container:
+        """The container's models, profiles and faults, as they are now."""
         found = _Container()
         if self._store is None:
             return found
@@ -195,7 +186,7 @@ class Catalogue:
         return found
 
     def _manifest(self, name: str, entry: BlobEntry) -> ModelManifest | str:
-        """The manifest, or what is wrong with it."""
+        """The manifest, or the sentence that says what is wrong with it."""
         if known := self._manifests.get(entry):
             return known
         try:
@@ -203,9 +194,10 @@ class Catalogue:
                 manifest = read_manifest(folder / name)
         except (ModelRefused, BlobNotFound, VideoChanged) as bad:
             return bad.message
-        return manifest if manifest.name == name else f"model {manifest.name} lies in a folder named {name}"
+        return name_fault(manifest, folder / name) or manifest
 
     def _profile(self, name: str, entry: BlobEntry) -> Profile | str:
+        """The profile, or the sentence that says what is wrong with it."""
         if known := self._profiles.get(entry):
             return known
         try:
@@ -220,49 +212,49 @@ class Catalogue:
         return self._read(entry)
 
     def _read(self, entry: BlobEntry) -> bytes:
-        """The blob as it was listed, so of that length. Raises BlobNotFound, VideoChanged."""
+        """The blob as it was listed, so it has the listed length. Raises BlobNotFound, VideoChanged."""
         assert self._store is not None
         return self._store.get(entry.path, entry.etag)
 
     # ------------------------------------------------------------ fetching
 
-    def _place(self, ref: ModelRef) -> Path:
-        """By all of the reference: what lies there is never another model, or version, of that name."""
-        told = hashlib.sha256(ref.model_dump_json().encode()).hexdigest()
-        return self._settings.models_cache / f"{ref.digest[:16]}-{told[:16]}" / ref.name
+    def _cache_folder(self, ref: ModelRef) -> Path:
+        """Its path contains the whole reference, so no other model or version of that name can lie there."""
+        reference = hashlib.sha256(ref.model_dump_json().encode()).hexdigest()
+        return self._settings.models_cache / f"{ref.digest[:16]}-{reference[:16]}" / ref.name
 
     def _fetch(self, ref: ModelRef) -> Path:
-        what = f"model {ref.name} was planned as {ref.version} ({ref.digest[:12]}/{ref.manifest[:12]})"
-        model = self._look().models.get(ref.name)
+        planned = f"model {ref.name} was planned as {ref.version} ({ref.digest[:12]}/{ref.manifest[:12]})"
+        model = self._list_container().models.get(ref.name)
         if model is None:
-            raise ModelRefused(f"{what}, and is neither built in nor in the container now")
+            raise ModelRefused(f"{planned}, and is neither built in nor in the container now")
         if (now := model.manifest.ref) != ref:
             found = f"{now.version} ({now.digest[:12]}/{now.manifest[:12]})"
-            raise ModelRefused(f"{what}, and was replaced by {found} in the container")
+            raise ModelRefused(f"{planned}, and was replaced by {found} in the container")
         version = frozenset(model.blobs.values())
         if version in self._refused:  # not fetched again for every segment
             raise ModelRefused(self._refused[version])
-        place = self._place(ref)
+        folder = self._cache_folder(ref)
         try:
-            self._download(model, place)
-            load_model(place, self._settings.ort_threads)
+            self._download(model, folder)
+            load_model(folder, self._settings.ort_threads)
         except ModelRefused as refused:
             self._refused[version] = refused.message
-            _discard(place.parent)
+            _discard(folder.parent)
             raise
         except (BlobNotFound, VideoChanged) as gone:
-            raise ModelRefused(f"{what}, and was replaced while it was fetched: {gone.message}") from None
+            raise ModelRefused(f"{planned}, and was replaced while it was fetched: {gone.message}") from None
         except OSError as bad:
             _raise_if_full(bad)
             raise ModelRefused(
                 f"model {ref.name} cannot be kept in {self._settings.models_cache} ({bad.strerror})"
             ) from bad
-        return place
+        return folder
 
-    def _download(self, model: _Shipped, place: Path) -> None:
+    def _download(self, model: _Shipped, folder: Path) -> None:
         cache = self._settings.models_cache
         cache.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _sweep(cache)
+        _remove_left_behind(cache)
         scratch = Path(tempfile.mkdtemp(prefix=".fetch-", dir=cache))
         try:
             for path, entry in model.blobs.items():
@@ -272,13 +264,13 @@ class Catalogue:
                         f"model {model.manifest.name}: model.onnx in the container is "
                         f"{hashlib.sha256(data).hexdigest()[:12]}, not {model.manifest.digest[:12]}"
                     )
-                target = scratch / place.name / path
+                target = scratch / folder.name / path
                 target.parent.mkdir(parents=True, exist_ok=True)
                 target.write_bytes(data)
             try:
-                scratch.rename(place.parent)
+                scratch.rename(folder.parent)
             except OSError:
-                if not place.exists():
+                if not folder.exists():
                     raise  # else another process was faster, with the same files
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
@@ -290,7 +282,7 @@ def _catalogue(settings: Settings, patient: bool) -> Catalogue:
 
 
 def _needed(manifest: ModelManifest) -> list[str]:
-    """Paths in the model's folder, of what a worker needs; what else lies there is not looked at."""
+    """Paths, in the model's folder, of the files that a worker needs; other files are ignored."""
     reference = [manifest.reference] if manifest.reference else []
     graph = ["model.onnx"] if manifest.engine == "onnxruntime" else []
     return ["model.json", manifest.golden.file, *graph, *reference]
@@ -313,7 +305,7 @@ def _incomplete(manifest: ModelManifest, blobs: Mapping[str, BlobEntry]) -> str 
 
 @contextmanager
 def _folder_of(files: Mapping[str, bytes]) -> Iterator[Path]:
-    """A folder with these files, for readers that read folders; their names have been checked."""
+    """A temporary folder with these files, for functions that read folders. Callers check the names."""
     with ExitStack() as stack:
         try:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="matchcut-")))
@@ -328,13 +320,13 @@ def _folder_of(files: Mapping[str, bytes]) -> Iterator[Path]:
 
 
 def _raise_if_full(bad: OSError) -> None:
-    """A full disk says nothing of the model, and may have room in a minute."""
+    """A full disk is no fault of the model, and may have room in a minute."""
     if bad.errno in _FULL:
         raise StorageUnavailable(f"The disk for models and scratch is full ({bad.strerror}).") from bad
 
 
 def _discard(folder: Path) -> None:
-    """Out of sight at once, so that no reader sees half of it; another process may do the same."""
+    """Remove a folder. The rename hides it at once, so no reader sees half of it; two processes may race."""
     with suppress(OSError):
         grave = Path(tempfile.mkdtemp(prefix=".fetch-", dir=folder.parent))
         with suppress(OSError):
@@ -342,8 +334,8 @@ def _discard(folder: Path) -> None:
         shutil.rmtree(grave, ignore_errors=True)
 
 
-def _sweep(cache: Path) -> None:
-    """Remove what processes that were killed have left."""
+def _remove_left_behind(cache: Path) -> None:
+    """Remove the scratch folders of processes that were killed."""
     for scratch in cache.glob(".fetch-*"):
         with suppress(OSError):
             if time.time() - scratch.stat().st_mtime > _LEFT_BEHIND_S:

@@ -1,7 +1,7 @@
-"""How far a model's scores have moved from where they were when it was made (pure).
+"""How far a model's scores on a video lie from its scores on known footage. Pure.
 
-A reference is a histogram per label over known footage: sample/reference.json of a model. A model that
-meets other footage than it was made for scores it elsewhere, long before anybody misses an event.
+A model's reference, sample/reference.json, holds one histogram of scores per label, measured on known
+footage. On footage of another kind a model's scores shift, long before anybody misses an event.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ REFERENCE = "sample/reference.json"
 """Where a model's reference lies in its folder, unless its manifest says otherwise."""
 BINS = 20
 MOST_LABELS = 10
-"""Of a model with more labels than it can be told by, those with the highest mean are kept."""
+"""A model with MANY_LABELS or more keeps histograms only of the labels with the highest mean score."""
 MANY_LABELS = 100
 
 
 class Histogram(Contract):
-    """Of one label: BINS bins of equal width from low to high; what lies outside is in the outer ones."""
+    """One label's scores in BINS bins of equal width from low to high; the outer bins also hold outliers."""
 
     label: str
     low: float
@@ -41,12 +41,14 @@ class Histogram(Contract):
         return self
 
     def count(self, values: npt.NDArray[np.floating]) -> npt.NDArray[np.int64]:
-        """int64 (BINS,): how many of the values (n,) lie in each bin."""
+        """How many of the values (n,) lie in each bin: int64 (BINS,)."""
         scaled = (np.asarray(values, np.float64) - self.low) / (self.high - self.low) * BINS
         return np.bincount(np.floor(scaled).clip(0, BINS - 1).astype(np.int64), minlength=BINS)
 
 
 class Reference(Contract):
+    """How a model's scores are spread over known footage. `windows`: how many were scored."""
+
     schema_version: Literal[1] = 1
     measured_on: str
     windows: Annotated[int, Field(ge=1)]
@@ -59,9 +61,12 @@ class Reference(Contract):
         return self
 
 
-def measure(track: Track, measured_on: str) -> Reference:
-    """The reference that a track gives; gaps are left out. Of MANY_LABELS or more labels only the
-    MOST_LABELS with the highest mean. Raises ValueError for a track without a score."""
+def measure_reference(track: Track, measured_on: str) -> Reference:
+    """The reference that a track gives, gaps left out. `measured_on`: names the footage.
+
+    A track of MANY_LABELS or more labels keeps the MOST_LABELS with the highest mean score.
+    Raises ValueError for a track without a score.
+    """
     scores = _scored(track)
     if not len(scores):
         raise ValueError("no window was scored")
@@ -81,20 +86,22 @@ def measure(track: Track, measured_on: str) -> Reference:
 
 
 class Moved(NamedTuple):
+    """A population stability index, and the one that chance alone would give."""
+
     psi: float
     by_chance: float
 
 
-def drift(reference: Reference, track: Track) -> Moved | None:
-    """The population stability index of the label that moved most, and what chance would give; None where
-    nothing can be compared.
+def measure_drift(reference: Reference, track: Track) -> Moved | None:
+    """The population stability index (PSI) of the label that moved most; None where reference and track share
+    no label, or the track has no score.
 
     PSI = sum over bins of (a - e) ln(a / e), a and e the shares of the track and of the reference
-    (Siddiqi, "Credit risk scorecards", Wiley 2006; its rule of thumb: below 0.1 nothing, above 0.25
-    another population). Half a count is added to each bin, so that an empty one is finite. Samples of n and m
-    windows of the same footage give about (BINS - 1)(1/n + 1/m) by chance (Yurdakul and Naranjo, "Statistical
-    properties of the population stability index", J. Risk Model Validation 14(4), 2020); windows that
-    overlap or follow each other are alike, so real footage gives more.
+    (Siddiqi, "Credit risk scorecards", Wiley 2006; its rule of thumb: below 0.1 no change, above 0.25
+    another population). Each bin gets half a count more, so that an empty bin stays finite. Samples of n and
+    m windows of the same footage give about (BINS - 1)(1/n + 1/m) by chance (Yurdakul and Naranjo,
+    "Statistical properties of the population stability index", J. Risk Model Validation 14(4), 2020). Windows
+    that overlap or follow each other are alike, so real footage gives more.
     """
     scores = _scored(track)
     column = {label: number for number, label in enumerate(track.labels)}
@@ -114,12 +121,13 @@ def _stability(expected: npt.NDArray[np.int64], actual: npt.NDArray[np.int64]) -
 
 
 def _scored(track: Track) -> npt.NDArray[np.float64]:
+    """float64 (n, n_classes): the track's rows without its gaps."""
     scores = track.scores.astype(np.float64)
     return scores[np.isfinite(scores).all(axis=1)]
 
 
 def read_reference(folder: Path, manifest: ModelManifest) -> Reference | None:
-    """What the manifest names; None where it names none. Raises ModelRefused."""
+    """The reference that the manifest names; None where it names none. Raises ModelRefused."""
     if manifest.reference is None:
         return None
     path = (folder / manifest.reference).resolve()
@@ -134,7 +142,7 @@ def read_reference(folder: Path, manifest: ModelManifest) -> Reference | None:
 
 
 def parse_reference(data: bytes, manifest: ModelManifest) -> Reference:
-    """Raises ModelRefused where it is malformed, or about labels that the model has not."""
+    """Read reference.json. Raises ModelRefused if it is malformed or names a label that the model lacks."""
     where = f"model {manifest.name}: {manifest.reference}"
     try:
         reference = Reference.model_validate_json(data)
@@ -151,7 +159,7 @@ def parse_reference(data: bytes, manifest: ModelManifest) -> Reference:
 
 
 def reference_json(reference: Reference) -> str:
-    """The file: a line per label, so that a change of one is seen as such."""
+    """The text of reference.json: one line per label, so that a diff shows which label changed."""
     head = reference.model_dump_json(exclude={"histograms"})[:-1]
     lines = chain([f'{head},"histograms":['], [",\n".join(h.model_dump_json() for h in reference.histograms)])
     return "\n".join([*lines, "]}", ""])

@@ -15,10 +15,10 @@ from shared.models.scoreboard import load_scoreboard
 
 
 def load_model(folder: Path, threads: int = 1) -> Model:
-    """The model in `folder`, checked: digest, inputs, outputs, golden sample; by the engine it names.
+    """The model in `folder`, run by the engine that its manifest names.
 
-    One model per process for one manifest in one folder, so a changed digest loads anew.
-    Raises ModelRefused.
+    Checks digest, inputs, outputs and golden sample. A process loads one manifest in one folder once; a
+    changed manifest loads anew. `threads`: of one run of the graph. Raises ModelRefused.
     """
     return _load(folder.resolve(), read_manifest(folder), threads)
 

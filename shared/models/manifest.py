@@ -1,8 +1,9 @@
-"""Read a model's folder and check what its manifest says."""
+"""Read the manifests of model folders, and check what the contract's types cannot."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import ValidationError
 
@@ -10,8 +11,39 @@ from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
 
 
+class FoundModels(NamedTuple):
+    """The models of a folder, sorted, and one sentence for each that is faulty; both by folder name."""
+
+    manifests: dict[str, ModelManifest]
+    faults: dict[str, str]
+
+
+def find_models(models_dir: Path) -> FoundModels:
+    """Every folder of models_dir with a model.json. Its name must be the model's."""
+    found = FoundModels({}, {})
+    for path in sorted(models_dir.glob("*/model.json")):
+        folder = path.parent
+        try:
+            manifest = read_manifest(folder)
+        except ModelRefused as refused:
+            found.faults[folder.name] = refused.message
+            continue
+        if fault := name_fault(manifest, folder):
+            found.faults[folder.name] = fault
+        else:
+            found.manifests[folder.name] = manifest
+    return found
+
+
+def name_fault(manifest: ModelManifest, folder: Path) -> str | None:
+    """A sentence where the folder's name is not the model's."""
+    if manifest.name == folder.name:
+        return None
+    return f"model {manifest.name} lies in a folder named {folder.name}"
+
+
 def read_manifest(folder: Path) -> ModelManifest:
-    """model.json of one model. Raises ModelRefused that says what is wrong with it."""
+    """The folder's model.json. Raises ModelRefused, which says what is wrong with it."""
     try:
         manifest = ModelManifest.model_validate_json((folder / "model.json").read_bytes())
     except OSError as bad:
@@ -25,23 +57,13 @@ def read_manifest(folder: Path) -> ModelManifest:
     return manifest
 
 
-def find_models(models_dir: Path) -> dict[str, ModelManifest]:
-    """Every folder of models_dir that has a model.json, by name. Raises ModelRefused."""
-    found = {}
-    for path in sorted(models_dir.glob("*/model.json")):
-        manifest = read_manifest(path.parent)
-        if manifest.name != path.parent.name:
-            raise ModelRefused(f"model {manifest.name} lies in a folder named {path.parent.name}")
-        found[manifest.name] = manifest
-    return found
-
-
 def channels_of(manifest: ModelManifest) -> int:
+    """Colour channels of the pictures that the model takes; 1 for a model that takes none."""
     return 1 if manifest.input.colour in ("gray", None) else 3
 
 
 def _contradiction(manifest: ModelManifest) -> str | None:
-    """What the types of the contract cannot express, as one sentence."""
+    """A rule that the manifest breaks and the contract's types cannot express, as one sentence."""
     spec, axes = manifest.input, set(manifest.input.layout)
     if manifest.kind in ("audio", "head"):
         return None if spec.dtype == "float32" else f"{manifest.kind} is float32"

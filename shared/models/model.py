@@ -1,4 +1,4 @@
-"""What every model is to the service, whatever runs it."""
+"""The interface of a model, whatever engine runs it."""
 
 from __future__ import annotations
 
@@ -17,15 +17,14 @@ Windows = npt.NDArray[Any]
 
 
 class Model(Protocol):
-    """What scores windows, whatever engine runs it. A window's scores depend on nothing but the window and
-    its number."""
+    """Scores windows. A window's scores depend on nothing but the window and its number."""
 
     @property
     def manifest(self) -> ModelManifest:
-        """What the model said of itself; it was held against what the engine found."""
+        """The model's manifest, which the engine has checked against the model itself."""
 
     def grid(self, rate: Fraction) -> Grid:
-        """Where its windows lie on a timeline of `rate` frames per second. Raises ValueError for a head."""
+        """The grid of its windows on a timeline of `rate` frames per second. Raises ValueError for a head."""
 
     def see(self, windows: Windows, first: int = 0) -> Scored:
         """Scores and embeddings of consecutive windows, the first of them number `first` on the global grid.
@@ -35,14 +34,14 @@ class Model(Protocol):
         """
 
     def score(self, windows: Windows, first: int = 0) -> Scores:
-        """Scores alone of what `see` sees."""
+        """The scores that `see` gives, without the embeddings: float32 (n, n_classes)."""
 
     def run(self, tensor: npt.NDArray[Any]) -> Scores:
-        """Scores of one batch as the golden sample holds it."""
+        """Scores float32 (n, n_classes) of one batch in the shape of the golden sample's input."""
 
 
 def grid_of(manifest: ModelManifest, rate: Fraction) -> Grid:
-    """Where the windows lie on a timeline of `rate` frames per second (used by "native" models).
+    """The grid of a model's windows. `rate`: frames per second of the timeline; only "native" models use it.
 
     Raises ValueError for a head, whose windows are those of its source.
     """
@@ -52,12 +51,12 @@ def grid_of(manifest: ModelManifest, rate: Fraction) -> Grid:
     return Grid(rate if own == "native" else own, manifest.window, manifest.stride, manifest.anchor)
 
 
-def join(parts: Sequence[Scored], manifest: ModelManifest) -> Scored:
-    """One after the other; none give arrays of no windows."""
-    none = np.empty((0, len(manifest.output.labels)), np.float32)
-    scores = np.concatenate([none, *(part.scores for part in parts)])
+def join_scored(parts: Sequence[Scored], manifest: ModelManifest) -> Scored:
+    """The parts one after the other; without parts, arrays of no windows."""
+    no_scores = np.empty((0, len(manifest.output.labels)), np.float32)
+    scores = np.concatenate([no_scores, *(part.scores for part in parts)])
     if manifest.embedding is None:
         return Scored(scores, None)
-    nothing = np.empty((0, manifest.embedding.size), np.float16)
-    kept = [part.embedding for part in parts if part.embedding is not None]
-    return Scored(scores, np.concatenate([nothing, *kept]))
+    no_embeddings = np.empty((0, manifest.embedding.size), np.float16)
+    embeddings = [part.embedding for part in parts if part.embedding is not None]
+    return Scored(scores, np.concatenate([no_embeddings, *embeddings]))

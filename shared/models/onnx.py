@@ -1,7 +1,6 @@
-"""A model's folder -> a model that scores windows.
+"""The engine onnxruntime: model.onnx and its manifest -> a model that scores windows.
 
-A folder with model.json and model.onnx is a model; nothing here knows any model by name. A manifest may name
-another engine than onnxruntime: then that makes the model.
+Nothing here knows a model by name. `load` picks the engine that a manifest names.
 """
 
 from __future__ import annotations
@@ -18,19 +17,18 @@ import onnxruntime as ort
 from shared.contracts import ModelManifest
 from shared.errors import ModelRefused
 from shared.models.manifest import channels_of
-from shared.models.model import Windows, grid_of, join
+from shared.models.model import Windows, grid_of, join_scored
 from shared.models.tracks import Grid, Scored, Scores
 
 _ORT_TYPES = {"float32": "tensor(float)", "uint8": "tensor(uint8)"}
 
 
 class OnnxModel:
-    """An ONNX graph on the CPU in fp32, and the pre-processing its manifest asks for.
+    """An ONNX graph on the CPU in fp32, with the pre-processing that its manifest asks for.
 
-    A graph must treat the rows of a batch independently of each other. Then a window's scores
-    do not depend on which other windows are scored with it, because every run has the shape
-    of a full batch and window j always lies in row j % batch: kernels may sum in another order
-    for another shape or row, but not for the same ones.
+    A graph must treat the rows of a batch independently. Then a window's scores do not depend on the
+    windows scored beside it: every run has the shape of a full batch, and window j always lies in row
+    j % batch. Kernels may sum in another order for another shape or row, but never for the same ones.
     """
 
     def __init__(self, manifest: ModelManifest, graph: bytes, threads: int = 1) -> None:
@@ -53,15 +51,15 @@ class OnnxModel:
         return grid_of(self.manifest, rate)
 
     def score(self, windows: Windows, first: int = 0) -> Scores:
-        """Scores alone of what `see` sees."""
+        """The scores that `see` gives, without the embeddings: float32 (n, n_classes)."""
         return self.see(windows, first).scores
 
     def see(self, windows: Windows, first: int = 0) -> Scored:
         """Scores and embeddings of consecutive windows.
 
         `windows`: uint8 (n, window, height, width, channels), or without the last axis for gray;
-        float32 (n, window) for audio, (n, size) for a head. `first` is the number of the first one on
-        the global grid. Raises ModelRefused where a score or an embedding is NaN or infinite.
+        float32 (n, window) for audio, (n, size) for a head. `first`: the first window's number on the
+        global grid. Raises ModelRefused where a score or an embedding is NaN or infinite.
         """
         batch, done = self.manifest.batch, 0
         parts: list[Scored] = []
@@ -75,7 +73,7 @@ class OnnxModel:
                 Scored(scores[row : row + count], None if embedding is None else embedding[row : row + count])
             )
             done += count
-        scored = join(parts, self.manifest)
+        scored = join_scored(parts, self.manifest)
         for what, values in (("score", scored.scores), ("embedding", scored.embedding)):
             if values is not None and not np.isfinite(values).all():
                 bad = first + int(np.flatnonzero(~np.isfinite(values).all(axis=1))[0])
@@ -83,8 +81,8 @@ class OnnxModel:
         return scored
 
     def check_golden(self, folder: Path) -> None:
-        """Runs the golden sample: `input`, one batch as the graph takes it, must give the scores
-        `expected`, and the `embedding` where the sample has one, within the manifest's tolerance.
+        """Run the golden sample: its `input`, one batch as the graph takes it, must give its scores
+        `expected`, and its `embedding` where it has one, within the manifest's tolerance.
         Raises ModelRefused."""
         golden = self.manifest.golden
         path = (folder / golden.file).resolve()
@@ -92,27 +90,27 @@ class OnnxModel:
             raise self._refused("the golden sample must lie in the model's folder")
         try:
             with np.load(path, allow_pickle=False) as archive:
-                sample, expected = archive["input"], [archive["expected"]]
+                sample, golden_outputs = archive["input"], [archive["expected"]]
                 if self.manifest.embedding and "embedding" in archive:
-                    expected.append(archive["embedding"])
+                    golden_outputs.append(archive["embedding"])
         except (OSError, KeyError, ValueError) as bad:
             raise self._refused(f"the golden sample cannot be read: {_one_line(bad)}") from bad
-        for actual, wanted in zip(self.outputs(sample), expected, strict=False):
-            assert actual is not None  # an embedding is only wanted where there is one
-            if wanted.shape != actual.shape:
-                raise self._refused(f"the golden sample gives {actual.shape}, expected {wanted.shape}")
-            difference = float(np.abs(actual.astype(np.float32) - wanted).max())
+        for actual, expected in zip(self.outputs(sample), golden_outputs, strict=False):
+            assert actual is not None  # the sample's embedding is compared only where the model has one
+            if expected.shape != actual.shape:
+                raise self._refused(f"the golden sample gives {actual.shape}, expected {expected.shape}")
+            difference = float(np.abs(actual.astype(np.float32) - expected).max())
             if not difference <= golden.tolerance:  # NaN fails too
                 raise self._refused(
                     f"the golden sample is off by {difference:g}, more than {golden.tolerance:g}"
                 )
 
     def run(self, tensor: npt.NDArray[Any]) -> Scores:
-        """Scores alone of `outputs`."""
+        """The scores of `outputs`, without the embedding."""
         return self.outputs(tensor).scores
 
     def outputs(self, tensor: npt.NDArray[Any]) -> Scored:
-        """What the graph says of one batch, as it takes it. Raises ModelRefused."""
+        """Scores and embeddings of one batch, given in the graph's own layout. Raises ModelRefused."""
         spec, embedding = self.manifest.output, self.manifest.embedding
         outputs = [(spec.name, len(spec.labels))]
         if embedding:
@@ -124,12 +122,14 @@ class OnnxModel:
         for found, (name, size) in zip(raw, outputs, strict=True):
             if found.shape != (len(tensor), size):
                 raise self._refused(f"{name} of the graph is {found.shape} for {len(tensor)} windows")
-        with np.errstate(over="ignore"):  # what is too large for float16 becomes infinite, and is refused
-            kept = raw[1].astype(np.float16) if embedding else None
-        return Scored(_activate(raw[0], spec.activation), kept)
+        with np.errstate(
+            over="ignore"
+        ):  # a value too large for float16 becomes infinite, which `see` refuses
+            values = raw[1].astype(np.float16) if embedding else None
+        return Scored(_activate(raw[0], spec.activation), values)
 
     def _tensor(self, windows: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """A full batch of windows as the graph takes it: normalised, axes in the manifest's order."""
+        """A full batch of windows in the graph's layout: normalised, axes in the manifest's order."""
         spec = self.manifest.input
         if self.manifest.kind in ("audio", "head"):
             return windows.astype(np.float32, copy=False)
@@ -154,16 +154,15 @@ class OnnxModel:
             )
         if inputs[0].type != _ORT_TYPES[spec.dtype]:
             raise self._refused(f"the graph's input is {inputs[0].type}, not {spec.dtype}")
-        wanted = [sizes.get(axis) for axis in spec.layout]
-        if not _fits(inputs[0].shape, wanted):
+        if not _fits(inputs[0].shape, [sizes.get(axis) for axis in spec.layout]):
             raise self._refused(
                 f"the graph's input is {inputs[0].shape}, which is not {spec.layout} of the manifest"
             )
         by_name = {node.name: node for node in outputs}
-        asked = [(output.name, len(output.labels), "labels")]
+        declared = [(output.name, len(output.labels), "labels")]
         if self.manifest.embedding:
-            asked.append((self.manifest.embedding.name, self.manifest.embedding.size, "numbers"))
-        for name, size, what in asked:
+            declared.append((self.manifest.embedding.name, self.manifest.embedding.size, "numbers"))
+        for name, size, what in declared:
             if name not in by_name:
                 raise self._refused(f"the graph's outputs are {sorted(by_name)}, without {name!r}")
             if by_name[name].type != _ORT_TYPES["float32"]:
@@ -177,16 +176,17 @@ class OnnxModel:
         return ModelRefused(f"model {self.manifest.name}: {what}")
 
 
-def _fits(shape: list[Any], wanted: Sequence[int | None]) -> bool:
-    """A dimension that the graph (a name or None) or the manifest (None) leaves open takes any size."""
-    return len(shape) == len(wanted) and all(
-        not isinstance(size, int) or want is None or size == want
-        for size, want in zip(shape, wanted, strict=True)
+def _fits(shape: list[Any], declared: Sequence[int | None]) -> bool:
+    """Whether a graph's shape matches the manifest's. A dimension that the graph (a name or None) or the
+    manifest (None) leaves open takes any size."""
+    return len(shape) == len(declared) and all(
+        not isinstance(size, int) or expected is None or size == expected
+        for size, expected in zip(shape, declared, strict=True)
     )
 
 
 def _activate(raw: Scores, activation: str) -> Scores:
-    """Per row of (n, n_classes), float32; softmax is shifted by the row's maximum against overflow."""
+    """Activate each row of float32 (n, n_classes); softmax subtracts the row's maximum against overflow."""
     if activation == "sigmoid":
         return np.asarray(0.5 * (1 + np.tanh(0.5 * raw)), np.float32)
     if activation == "softmax":

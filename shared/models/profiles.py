@@ -1,6 +1,6 @@
-"""Profiles: which models a sport runs and what their tracks mean.
+"""Profiles: the models that a sport runs, and what their score tracks mean.
 
-A profile is <models_dir>/profiles/<name>.json and nothing else: data, not code.
+A profile is the file <models_dir>/profiles/<name>.json: data, no code.
 """
 
 from __future__ import annotations
@@ -14,16 +14,12 @@ from shared.errors import ModelRefused, UnknownModel
 
 
 def list_profiles(models_dir: Path) -> tuple[str, ...]:
-    """Names of the profiles that are there, sorted; they may still be invalid."""
+    """Names of the profile files, sorted; their content is not checked."""
     return tuple(sorted(path.stem for path in (models_dir / "profiles").glob("*.json")))
 
 
 def load_profile(models_dir: Path, name: str) -> Profile:
-    """The profile called `name`.
-
-    Raises UnknownModel where there is none, and ModelRefused where the file does not
-    say something that can be spotted.
-    """
+    """The profile called `name`. Raises UnknownModel where there is none, ModelRefused where it is faulty."""
     known = list_profiles(models_dir)
     if name not in known:
         raise UnknownModel(f"no profile {name!r}; there are: {', '.join(known) or 'none'}")
@@ -39,7 +35,7 @@ def load_profile(models_dir: Path, name: str) -> Profile:
 
 
 def _fault(profile: Profile, name: str) -> str | None:
-    """What is wrong in a profile that is well formed."""
+    """The rule that a well-formed profile breaks, as one sentence; None where it breaks none."""
     if profile.name != name:
         return f"the file calls itself {profile.name!r}"
     if profile.grid <= 0:

@@ -1,7 +1,7 @@
-"""The scoreboard of a broadcast, read from its pictures: score and match clock.
+"""The engine rapidocr: score and match clock, read from the scoreboard in a broadcast's pictures.
 
-`read_board` is pure. `Scoreboard` reads text with the package rapidocr, which is optional: a pipeline
-of two networks, so no model.onnx lies in the model's folder.
+`read_board` is pure. `Scoreboard` reads text with the optional package rapidocr. That is a pipeline of
+two networks, so the model's folder holds no model.onnx.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ MOST_GOALS = 30
 MOST_MINUTES = 130
 """Two halves and extra time of 120 minutes, with time added."""
 READING = "board-1"
-"""Names the rules below and how pictures are prepared: another name where a picture may read differently."""
+"""Version of the rules below and of how pictures are prepared; it changes where one may read differently."""
 _BAND = Fraction(1, 6)
-"""Share of the picture's height, from the top, in which boards stand."""
+"""Share of the picture's height, from the top, in which a board is looked for."""
 _FILES = ("PP-OCRv6_det_small.onnx", "PP-OCRv6_rec_small.onnx")
 
 
@@ -48,6 +48,8 @@ class Text(NamedTuple):
 
 
 class Board(NamedTuple):
+    """Goals of both sides, None where no score was read; seconds on the match clock."""
+
     home: int | None
     away: int | None
     clock_s: int
@@ -55,7 +57,10 @@ class Board(NamedTuple):
 
 @dataclass(frozen=True)
 class _Token:
-    """kind: c clock, p pair (a score in one piece), n number, w word, + time added with seconds."""
+    """A piece of text with a meaning, and where it stands, in pixels.
+
+    kind: c clock, p pair (a score in one piece), n number, w word, + time added with seconds.
+    """
 
     kind: str
     values: tuple[int, ...]
@@ -67,7 +72,7 @@ class _Token:
 
 _DASHES = str.maketrans(dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212~\u4e00\u30fc", "-"))
 _ZERO_IN_A_NAME = re.compile(r"(?<=\d)0(?=[^\W\d]{2})|(?<![\d:.\-])0(?=[^\W\d]{2})")
-"""As in "0-10ST" for "0-1 OST": where a zero touches the name behind it, it is the name's."""
+"""A zero that touches the name behind it is the name's letter O, as in "0-10ST" for "0-1 OST"."""
 _TOKEN = re.compile(
     r"""
     \+\s?(?P<added_m>\d{1,2})[:.](?P<added_s>[0-5]\d)(?!\d)
@@ -76,23 +81,24 @@ _TOKEN = re.compile(
   | (?<![\d:.-])(?P<m>\d{1,3})\s?[:.;]\s?(?P<s>[0-5]\d)(?![\d:.-])
   | (?<![\d:.-])(?P<minute>\d{1,3})'
   | (?<![\d:.-])(?P<home>\d{1,2})\s?[-:.]\s?(?P<away>\d{1,2})(?![\d:.-])
-  | \b[1-4](?:ST|ND|RD|TH|H|T)\b                               # which half it is
+  | \b[1-4](?:ST|ND|RD|TH|H|T)\b                               # number of the half
   | (?<![\d:.-])(?P<number>\d{1,2})(?![\d:.-])
   | (?P<word>[^\W\d_]{2,})
     """,
     re.VERBOSE,
 )
 _REACH = 20
-"""How far from the clock a score may stand, in heights of the clock's text, sideways."""
+"""Farthest that a score may stand beside the clock, in heights of the clock's text."""
 
 
 def read_board(texts: Iterable[Text]) -> Board | None:
-    """The match clock and the score beside it; None without a clock, home and away None without a score.
+    """The match clock and the score beside it; None without a clock. Without a score, home and away are None.
 
-    The clock is m:ss, 45+2, 45:00 +2:10 or 67'. The score is what stands in its row or in one of the
-    two rows above or below: "2-1", "2:1", two numbers between or behind two names, or one above the other.
-    Where two rows could be meant the clock's own is. A score without a clock counts for nothing: boards
-    show both, advertisements and captions seldom do. Over 30 goals or 130 minutes nothing is read.
+    The clock is m:ss, 45+2, 45:00 +2:10 or 67'. The score stands in the clock's row or in one of the two
+    rows above or below: "2-1", "2:1", two numbers between or behind two names, or one number above the other.
+    Of two rows with a score, the one nearer to the clock counts. A score without a clock does not count:
+    boards show both, advertisements and captions seldom do. More than MOST_GOALS goals are no score, and
+    more than MOST_MINUTES minutes no clock.
     """
     rows = _rows([token for text in texts for token in _tokens(text)])
     clocks = [(token, number) for number, row in enumerate(rows) for token in row if token.kind == "c"]
@@ -108,13 +114,14 @@ def read_board(texts: Iterable[Text]) -> Board | None:
         found.append((score is None, clock, score))
     if not found:
         return None
-    _, clock, score = min(found, key=lambda one: one[0])  # the topmost, then leftmost, of equals
+    # One with a score first; of equals the topmost, then the leftmost.
+    _, clock, score = min(found, key=lambda candidate: candidate[0])
     home, away = score or (None, None)
     return Board(home, away, clock.values[0])
 
 
 def _tokens(text: Text) -> list[_Token]:
-    """In reading order; each stands where its letters do, as if all were equally wide."""
+    """A text's tokens in reading order. Each gets the place of its letters, as if all were equally wide."""
     plain = unicodedata.normalize("NFKC", text.text).translate(_DASHES).replace("\u2019", "'").upper()
     plain = _ZERO_IN_A_NAME.sub("O", plain)
     per_letter = (text.right - text.left) / max(1, len(plain))
@@ -134,7 +141,7 @@ def _tokens(text: Text) -> list[_Token]:
 
 
 def _meaning(part: dict[str, str]) -> tuple[str, tuple[int, ...]]:
-    """Kind and values of one match of _TOKEN; kind "" for what is to be passed over."""
+    """Kind and values of one match of _TOKEN; kind "" for a match without a meaning."""
     if "word" in part:
         return "w", ()
     number = {name: int(value) for name, value in part.items()}
@@ -152,7 +159,7 @@ def _meaning(part: dict[str, str]) -> tuple[str, tuple[int, ...]]:
 
 
 def _rows(tokens: Sequence[_Token]) -> list[list[_Token]]:
-    """From top to bottom, each from left to right."""
+    """The tokens in rows from top to bottom, each row from left to right."""
     rows: list[list[_Token]] = []
     for token in sorted(tokens, key=lambda token: (token.middle, token.left)):
         if rows and abs(token.middle - rows[-1][0].middle) <= 0.5 * max(token.height, rows[-1][0].height):
@@ -167,14 +174,14 @@ def _gap(token: _Token, other: _Token) -> float:
 
 
 def _score(rows: Sequence[Sequence[_Token]]) -> tuple[int, int] | None:
-    """Of the rows about a clock, the nearest first."""
+    """(home, away) from the rows around a clock, nearest first; None where no row shows one score."""
     stacked = []
     for row in rows:
         pairs = [token for token in row if token.kind == "p"]
         if len(pairs) == 1:
             return pairs[0].values[0], pairs[0].values[1]
         if pairs:
-            return None  # whose is whose cannot be told
+            return None  # several scores, and nothing says which is the match's
         kinds = "".join(token.kind for token in row)
         for pattern in ("wnc?nw", "wnw+n", "^c?nnc?$"):
             if match := re.search(pattern, kinds):
@@ -201,19 +208,20 @@ def _goals(home: _Token, away: _Token) -> tuple[int, int] | None:
 
 
 class Scoreboard:
-    """Reads the boards of single pictures; stands where shared.models.Model does.
+    """A Model (shared.models.model) that reads the boards of single pictures.
 
-    The same picture gives the same scores, whatever is read before it: one thread, one picture a run.
+    The same picture gives the same scores, whatever was read before it: one thread, one picture a run.
     """
 
     def __init__(self, manifest: ModelManifest, threads: int = 1) -> None:
-        """Raises ModelRefused where rapidocr is missing or another one, or the manifest asks for else."""
+        """Raises ModelRefused where rapidocr is missing or differs from the manifest's digest, or where the
+        manifest asks for inputs or outputs that this engine lacks."""
         self.manifest = manifest
         spec = manifest.input
         if manifest.output.labels != LABELS or manifest.output.activation != "none" or manifest.embedding:
             raise self._refused(f"output is {', '.join(LABELS)}, with the activation none and no embedding")
-        told = (spec.layout, spec.dtype, spec.colour, manifest.kind, manifest.batch)
-        if told != ("NHWC", "uint8", "bgr", "frame", 1):
+        declared = (spec.layout, spec.dtype, spec.colour, manifest.kind, manifest.batch)
+        if declared != ("NHWC", "uint8", "bgr", "frame", 1):
             raise self._refused("rapidocr takes one uint8 picture a run, NHWC and bgr")
         assert spec.height is not None  # the contract sees to it
         self._rows = 32 * -(-int(spec.height * _BAND) // 32)  # the detector halves it five times
@@ -239,10 +247,10 @@ class Scoreboard:
                 "run `make ocr`"
             )
         settings = {
-            # With a path for each network the package looks for none, and so fetches none.
+            # Without a path for each network, the package would download its own.
             "Det.model_path": str(folder / _FILES[0]),
             "Rec.model_path": str(folder / _FILES[1]),
-            "Global.use_cls": False,  # tells text upside down, which no board is
+            "Global.use_cls": False,  # finds text that stands upside down, and no board does
             "Global.log_level": "critical",
             "EngineConfig.onnxruntime.intra_op_num_threads": threads,
             "EngineConfig.onnxruntime.inter_op_num_threads": 1,
@@ -258,42 +266,42 @@ class Scoreboard:
             raise self._refused(f"rapidocr does not start: {_one_line(bad)}") from bad
 
     def grid(self, rate: Fraction) -> Grid:
-        """Where the windows lie on a timeline of `rate` frames per second (used by "native" models)."""
+        """The grid of its windows. `rate`: frames per second of the timeline; only "native" models use it."""
         own = rate if self.manifest.rate == "native" else Fraction(self.manifest.rate)
         return Grid(own, self.manifest.window, self.manifest.stride, self.manifest.anchor)
 
     def see(self, windows: npt.NDArray[Any], first: int = 0) -> Scored:
-        """float32 (n, 4) as LABELS, NaN for what is not read, of uint8 BGR (n, 1, height, width, 3).
+        """Read uint8 BGR (n, 1, height, width, 3) as float32 (n, 4): columns as in LABELS, NaN for unread.
 
         Raises ModelRefused where rapidocr fails.
         """
         return Scored(self.run(windows[:, 0]), None)
 
     def score(self, windows: npt.NDArray[Any], first: int = 0) -> Scores:
-        """Scores alone of what `see` sees."""
+        """The scores that `see` gives: float32 (n, 4)."""
         return self.see(windows, first).scores
 
     def run(self, tensor: npt.NDArray[Any]) -> Scores:
-        """As score, of uint8 BGR (n, height, width, 3)."""
+        """Scores float32 (n, 4), as those of `score`, of uint8 BGR (n, height, width, 3)."""
         scores = np.empty((len(tensor), len(LABELS)), np.float32)
         for row, picture in zip(scores, tensor, strict=True):
             row[:] = self._row(np.ascontiguousarray(picture[: self._rows]))
         return scores
 
     def _row(self, band: npt.NDArray[np.uint8]) -> Scores:
-        shown = band.tobytes()
-        if self._last is None or self._last[0] != shown:  # key frames stay for several samples
+        pixels = band.tobytes()
+        if self._last is None or self._last[0] != pixels:  # key frames stay for several samples
             board = read_board(self.texts(band))
             row = np.full(len(LABELS), np.nan, np.float32)
             if board is not None:
                 row[2] = board.clock_s
                 if board.home is not None and board.away is not None:
                     row[[0, 1, 3]] = board.home, board.away, board.home + board.away
-            self._last = (shown, row)
+            self._last = (pixels, row)
         return self._last[1]
 
     def texts(self, picture: npt.NDArray[np.uint8]) -> list[Text]:
-        """All text in uint8 BGR (height, width, 3). Raises ModelRefused where rapidocr fails."""
+        """All text in a picture, uint8 BGR (height, width, 3). Raises ModelRefused where rapidocr fails."""
         try:
             found = self._engine(picture)
         except Exception as bad:  # see _start
@@ -306,8 +314,8 @@ class Scoreboard:
         ]
 
     def check_golden(self, folder: Path) -> None:
-        """Reads the golden sample: `input`, uint8 (n, height, width, 3), must give `expected`, NaN
-        where it is NaN. Raises ModelRefused."""
+        """Read the golden sample: its `input`, uint8 (n, height, width, 3), must give exactly its `expected`,
+        with NaN in the same places. Raises ModelRefused."""
         try:
             with np.load(folder / self.manifest.golden.file, allow_pickle=False) as archive:
                 sample, expected = archive["input"], archive["expected"]
@@ -321,15 +329,15 @@ class Scoreboard:
 
 
 def load_scoreboard(folder: Path, manifest: ModelManifest, threads: int = 1) -> Scoreboard:
-    """The model, checked: rapidocr, its networks, and the golden sample. Raises ModelRefused."""
+    """The model, after a check of rapidocr, its networks and the golden sample. Raises ModelRefused."""
     board = Scoreboard(manifest, threads)
     board.check_golden(folder)
     return board
 
 
 def digest_of(folder: Path, installed: str) -> str:
-    """sha256 over what the scores depend on: the package's version, our rules, and name and bytes of
-    each network, in order of the names. Raises OSError."""
+    """sha256 over everything that scores depend on: the package's version, READING, and the name and bytes
+    of each network, sorted by name. Raises OSError."""
     digest = hashlib.sha256(f"rapidocr {installed}\n{READING}\n".encode())
     for name in sorted(_FILES):
         digest.update(f"{name}\n".encode() + (folder / name).read_bytes())
@@ -341,4 +349,5 @@ def _one_line(bad: BaseException) -> str:
 
 
 LABELS = ("home", "away", "clock_s", "goals")
-"""Goals of the side named first, of the other, seconds on the match clock, home + away; NaN: not read."""
+"""Goals of the side named first, goals of the other side, seconds on the match clock, home + away. NaN: not
+read."""

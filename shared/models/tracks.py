@@ -1,4 +1,4 @@
-"""Score tracks: one model's scores on its global grid (pure)."""
+"""Score tracks: one model's scores on its global grid. Pure."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ import numpy.typing as npt
 Scores = npt.NDArray[np.float32]
 
 Embeddings = npt.NDArray[np.float16]
-"""(n_windows, size), rounded to float16: as kept, and as heads see them."""
+"""float16 (n_windows, size), the precision in which embeddings are stored and heads read them."""
 
 
 class Scored(NamedTuple):
-    """What a model says of n windows: float32 (n, n_classes) after the activation, and its embedding."""
+    """A model's scores of n windows, float32 (n, n_classes) after the activation, and its embeddings."""
 
     scores: Scores
     embedding: Embeddings | None
@@ -27,7 +27,8 @@ class Scored(NamedTuple):
 
 @dataclass(frozen=True)
 class Grid:
-    """Where a model's windows lie: window j's anchor is sample j * stride + anchor, at rate."""
+    """The places of a model's windows: window j's anchor is sample j * stride + anchor, at `rate` samples a
+    second."""
 
     rate: Fraction
     window: int
@@ -45,9 +46,9 @@ class Grid:
 
 @dataclass(frozen=True)
 class Track:
-    """float32 (n_windows, n_classes) for windows [first, first + n); NaN rows are gaps.
+    """Scores float32 (n_windows, n_classes) of the windows [first, first + n_windows); NaN rows are gaps.
 
-    An embedding's track has no labels, and float16 (n_windows, size).
+    A track of embeddings has no labels, and scores float16 (n_windows, size).
     """
 
     grid: Grid
@@ -57,14 +58,14 @@ class Track:
 
     @property
     def end(self) -> int:
+        """The number of the window after the last."""
         return self.first + len(self.scores)
 
 
-def stitch(parts: Sequence[Track]) -> Track:
-    """Join the parts of one model into one track from window 0; what no part covers is NaN.
+def stitch_tracks(parts: Sequence[Track]) -> Track:
+    """Join one model's parts into one track from window 0; windows that no part covers are NaN.
 
-    The parts come from one model and do not overlap: a window has one owner.
-    Raises ValueError where they do overlap or disagree about grid or labels.
+    Raises ValueError where two parts hold the same window, or differ in grid or labels.
     """
     grid, labels = parts[0].grid, parts[0].labels
     end = max(part.end for part in parts)
@@ -81,7 +82,7 @@ def stitch(parts: Sequence[Track]) -> Track:
 
 
 def to_npz(track: Track) -> bytes:
-    """The same track gives the same bytes (numpy writes fixed dates into the archive)."""
+    """The track as a .npz archive. The same track gives the same bytes: numpy writes fixed dates into it."""
     out = io.BytesIO()
     np.savez(
         out,
@@ -103,6 +104,7 @@ def to_npz(track: Track) -> bytes:
 
 
 def from_npz(data: bytes) -> Track:
+    """The track that to_npz wrote."""
     with np.load(io.BytesIO(data), allow_pickle=False) as archive:
         num, den, window, stride, anchor = (int(x) for x in archive["grid"])
         return Track(

@@ -1,8 +1,8 @@
 """Decoded pictures and sound -> score tracks on the global grid.
 
-On a timeline of R frames per second, sample k of a model with rate r is the picture on screen
-at timeline frame floor(k * R / r): the last decoded one whose number is not above it. So VFR and
-holes are well defined. Sample k exists where that frame is not after the last decoded one; a
+On a timeline of R frames per second, sample k of a model with rate r is the picture on screen at timeline
+frame floor(k * R / r): the last decoded picture whose number is not above it. This also defines samples at
+a variable rate and in holes. Sample k exists where that frame is not after the last decoded one; a
 window exists where all its samples do.
 """
 
@@ -14,21 +14,8 @@ from typing import Literal, Protocol
 import numpy as np
 import numpy.typing as npt
 
-from shared.models.load import load_model
-from shared.models.manifest import find_models, read_manifest
-from shared.models.model import Model, Windows, join
+from shared.models.model import Model, Windows, join_scored
 from shared.models.tracks import Grid, Scored, Track
-
-__all__ = [
-    "AudioScorer",
-    "Model",
-    "Picture",
-    "PictureScorer",
-    "find_models",
-    "load_model",
-    "read_manifest",
-    "score_head",
-]
 
 Image = npt.NDArray[np.uint8]
 
@@ -57,26 +44,26 @@ class Picture(Protocol):
 class PictureScorer:
     """Scores the windows of one segment: those whose anchor's frame lies in [start_frame, end_frame).
 
-    Push pictures in order, from the one on screen at `first_needed` (earlier ones do no harm) until
-    one with a number of at least `end_needed` was pushed or the video ends; then finish. Only
+    Push pictures in order, beginning with the one on screen at `first_needed` (earlier ones do no harm).
+    Stop after a picture with a number of at least `end_needed`, or at the video's end; then finish. Only
     pictures that become a sample are converted, each once. Memory: one batch of windows.
 
-    A model of key frames sees the last key frame in place of the picture on screen; each is scored
+    A model of key frames sees the last key frame in place of the picture on screen. It scores each key frame
     once, however many samples show it.
     """
 
     first_needed: int
-    """The picture on screen at this timeline frame is the first that is needed."""
+    """The timeline frame whose picture on screen is the first that is needed."""
     end_needed: int | None
-    """Once a picture with this number or a higher one was pushed, no more are needed."""
+    """After a picture with this number or a higher one, no more are needed; None: push to the video's end."""
     embedding: Track | None = None
-    """Of the same windows, once finished; None where the model has none."""
+    """Embeddings of the same windows, after finish(); None where the model has none."""
 
     def __init__(self, model: Model, rate: Fraction, start_frame: int, end_frame: int | None) -> None:
         """`rate`: frames per second of the timeline; end_frame None: to the end of the video."""
         self._spec = model.manifest
         self._grid = model.grid(rate)
-        # floor(anchor) lies in [start, end) where anchor itself does, since both are whole numbers.
+        # floor(anchor) lies in [start, end) exactly where anchor does, since start and end are whole numbers.
         self._first = self._grid.first_window_at(start_frame / rate)
         self._end = None if end_frame is None else self._grid.first_window_at(end_frame / rate)
         frames_per_sample = rate / self._grid.rate
@@ -98,9 +85,10 @@ class PictureScorer:
         self._batcher = _Batcher(model, self._first)
 
     def push(self, picture: Picture) -> None:
-        """Numbers must not fall; of two pictures with the same number the second counts.
+        """Take the next picture. Of two pictures with the same number the second counts.
 
-        Raises ValueError for a number that falls, ModelRefused for a score that is not finite.
+        Raises ValueError where its number is below the last one's, ModelRefused for a score that is not
+        finite.
         """
         if self._held is not None and picture.frame < self._held.frame:
             raise ValueError(f"picture {picture.frame} came after picture {self._held.frame}")
@@ -109,11 +97,11 @@ class PictureScorer:
             self._held, self._held_image = picture, None
 
     def finish(self, last_frame: int | None) -> Track:
-        """The track of the windows this segment owns.
+        """The track of the windows that this segment owns.
 
-        `last_frame`: the highest timeline frame decoded in the video where decoding reached its
-        end, else None. A track without windows starts at 0, so that it makes no other one longer.
-        A row is NaN where the picture on screen was never pushed.
+        `last_frame`: the highest timeline frame decoded, where decoding reached the video's end; else None.
+        A track without windows starts at 0, so that it makes no stitched track longer. A row is NaN where the
+        picture on screen was never pushed.
         """
         if last_frame is not None:
             self._take(last_frame + 1)
@@ -125,7 +113,7 @@ class PictureScorer:
         return sample * self._step[0] // self._step[1]
 
     def _take(self, before: int) -> None:
-        """Every sample on screen before the timeline frame `before` shows the picture held."""
+        """Give the held picture to every sample that lies before the timeline frame `before`."""
         stride, window, end = self._spec.stride, self._spec.window, self._end_sample
         while (end is None or self._next < end) and self._frame_of(self._next) < before:
             if self._next % stride < window:  # else it lies between two windows
@@ -151,7 +139,7 @@ class PictureScorer:
     def _image(self) -> Image | None:
         if self._held_image is None and self._held is not None:
             spec = self._spec.input
-            assert spec.width is not None  # the contract sees to all three
+            assert spec.width is not None  # the contract guarantees all three
             assert spec.height is not None
             assert spec.colour is not None
             self._held_image = self._held.image(spec.width, spec.height, spec.colour, spec.fit)
@@ -162,7 +150,7 @@ class AudioScorer:
     """Scores the whole sound, pushed in chunks of any length. Memory: one batch and one overlap."""
 
     embedding: Track | None = None
-    """Of the same windows, once finished; None where the model has none."""
+    """Embeddings of the same windows, after finish(); None where the model has none."""
 
     def __init__(self, model: Model) -> None:
         self._spec = model.manifest
@@ -172,10 +160,10 @@ class AudioScorer:
         self._skip = 0
 
     def push(self, samples: npt.NDArray[np.float32]) -> None:
-        """Mono float32 (n,) at the manifest's rate, each chunk following the one before, from sample 0.
+        """Take the next chunk: mono float32 (n,) at the manifest's rate, from sample 0 on without a break.
 
-        Nominal range [-1, 1]: what overshoots is clipped, NaN and infinity (broken float streams
-        hold them) become silence. Raises ModelRefused for a score that is not finite.
+        The nominal range is [-1, 1]. Values beyond it are clipped; NaN and infinity, which broken float
+        streams hold, become silence. Raises ModelRefused for a score that is not finite.
         """
         samples = np.where(np.isfinite(samples), samples, np.float32(0)).clip(-1, 1)
         buffer = np.concatenate([self._rest, samples[self._skip :]])
@@ -188,16 +176,17 @@ class AudioScorer:
         self._rest = buffer[start:].copy()
 
     def finish(self) -> Track:
-        """The track of all complete windows; what is left over at the end has none."""
+        """The track of all complete windows; samples left over at the end belong to none."""
         scored = self._batcher.finish()
         track, self.embedding = _tracks(self._grid, self._spec.output.labels, 0, scored)
         return track
 
 
 def score_head(model: Model, embedding: Track) -> Track:
-    """What a head says of each window of its source, whose embedding's track this is; NaN rows stay NaN.
+    """A head's scores of each window of its source. `embedding`: the source's track; NaN rows stay NaN.
 
-    Raises ModelRefused where the head does not take an embedding of this size, or gives no finite score.
+    Raises ModelRefused where the head does not take embeddings of this size, or gives a score that is not
+    finite.
     """
     values = embedding.scores.astype(np.float32)
     known = np.asarray(np.isfinite(values).all(axis=1))
@@ -207,7 +196,7 @@ def score_head(model: Model, embedding: Track) -> Track:
 
 
 def _tracks(grid: Grid, labels: tuple[str, ...], first: int, scored: Scored) -> tuple[Track, Track | None]:
-    """(scores, embedding). Without windows a track starts at 0, so that it makes no other one longer."""
+    """(scores, embedding). A track without windows starts at 0, so that it makes no stitched track longer."""
     first = first if len(scored.scores) else 0
     embedding = None if scored.embedding is None else Track(grid, (), first, scored.embedding)
     return Track(grid, labels, first, scored.scores), embedding
@@ -223,19 +212,19 @@ class _Batcher:
         self._scored: list[Scored] = []
 
     def add(self, window: Windows | None) -> None:
-        """None: a window that cannot be scored, a row of NaN."""
+        """Take the next window. None is a window that cannot be scored: its row is NaN."""
         self._windows.append(window)
         if (self._first + len(self._windows)) % self._model.manifest.batch == 0:
             self._flush()
 
     def repeat(self) -> None:
-        """Another window like the one before, for a model that takes one at a time."""
+        """Score another window like the one before, for a model with batches of one."""
         self._scored.append(self._scored[-1])
         self._first += 1
 
     def finish(self) -> Scored:
         self._flush()
-        return join(self._scored, self._model.manifest)
+        return join_scored(self._scored, self._model.manifest)
 
     def _flush(self) -> None:
         if not self._windows:

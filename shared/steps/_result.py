@@ -29,7 +29,7 @@ from shared.contracts import (
     VideoResult,
 )
 from shared.errors import SegmentFailed
-from shared.models import Catalogue, Track, drift
+from shared.models import Catalogue, Track, measure_drift
 from shared.settings import PREPROCESSING, VERSION, Settings
 from shared.spotting import Basis, audit_of, board_of, shot_changes, spot
 from shared.steps._cost import Meter, cost_of, read_tariff
@@ -155,7 +155,7 @@ def _drift(catalogue: Catalogue, plan: Plan, look: Look, tracks: Mapping[str, Tr
         if ref.name in look.models or ref.name not in tracks:
             continue
         reference = catalogue.reference(ref)
-        if reference and (moved := drift(reference, tracks[ref.name])):
+        if reference and (moved := measure_drift(reference, tracks[ref.name])):
             rounded = {name: round(value, 4) for name, value in moved._asdict().items()}
             found.append(Drift(model=ref.name, **rounded))
     return tuple(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shared.contracts import Plan, State, Unit
 from shared.errors import VideoTooLong
-from shared.models import Catalogue, choose
+from shared.models import Catalogue, choose_models
 from shared.settings import Settings
 from shared.steps._cost import Meter
 from shared.steps.close import settle_run
@@ -22,7 +22,7 @@ def run_plan(settings: Settings, records: Records) -> Plan:
         return found
     stored, store = records.request, records.store
     meter = Meter()
-    choice = choose(Catalogue.of(settings), stored.request)
+    choice = choose_models(Catalogue.of(settings), stored.request)
     reader = open_video(settings, store, stored)
     found_video = probe(reader, stored.etag, stored.length_bytes)
     info = found_video.info

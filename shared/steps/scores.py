@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from shared.contracts import Look, Plan, Profile, StoredRequest, Unit, UnitSummary
-from shared.models import Track, from_npz, stitch
+from shared.models import Track, from_npz, stitch_tracks
 from shared.spotting import settled
 from shared.storage import BlobStore, Records, paths
 
@@ -54,4 +54,4 @@ def load_tracks(store: BlobStore, summaries: Iterable[UnitSummary]) -> dict[str,
     for summary in summaries:
         for model, key in summary.scores.items():
             parts[model].append(from_npz(store.get(paths.score_path(key))))
-    return {model: settled(stitch(tracks)) for model, tracks in sorted(parts.items())}
+    return {model: settled(stitch_tracks(tracks)) for model, tracks in sorted(parts.items())}

@@ -11,7 +11,7 @@ from bench.floors import inference_floor, load, picture_floor, prepared, sound_f
 from shared.models import find_models
 from shared.settings import ROOT
 
-MODELS = find_models(ROOT / "models")
+MODELS = find_models(ROOT / "models").manifests
 
 
 @pytest.mark.parametrize("name", [name for name, told in MODELS.items() if told.engine == "onnxruntime"])

@@ -11,7 +11,7 @@ from bench.job import Run, batches
 from shared.models import Grid, Track, find_models
 from shared.settings import ROOT
 
-MODELS = find_models(ROOT / "models")
+MODELS = find_models(ROOT / "models").manifests
 RATE = Fraction(25)
 
 

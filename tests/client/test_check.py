@@ -21,7 +21,9 @@ def test_the_built_in_models_are_all_accepted() -> None:
     ended = CliRunner().invoke(app, ["models", "check"])
     assert ended.exit_code == 0, ended.output
     profiles = [f"profiles/{name}" for name in list_profiles(MODELS)]
-    assert [*find_models(MODELS), *profiles] == [line.split()[0] for line in ended.output.splitlines()]
+    assert [*find_models(MODELS).manifests, *profiles] == [
+        line.split()[0] for line in ended.output.splitlines()
+    ]
 
 
 def _edit(change: Callable[[dict[str, object]], object]) -> Callable[[Path], None]:

@@ -49,8 +49,8 @@ def test_building_again_gives_the_committed_models(tmp_path: Path) -> None:
 
 def test_every_builder_has_a_folder_with_a_card() -> None:
     assert len(NAMES) == len(BUILDERS)
-    assert set(NAMES) < set(find_models(MODELS))
-    for name in find_models(MODELS):
+    assert set(NAMES) < set(find_models(MODELS).manifests)
+    for name in find_models(MODELS).manifests:
         assert (MODELS / name / "CARD.md").read_text(encoding="utf-8").startswith(f"# {name}\n")
 
 

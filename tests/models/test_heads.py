@@ -52,7 +52,7 @@ def _training(head: Head) -> Training:
 @heads
 def test_a_head_loads_its_golden_sample_holds_and_its_source_has_the_embedding(head: Head) -> None:
     manifest = load_model(MODELS / head.name).manifest
-    source = find_models(MODELS)[head.source]
+    source = find_models(MODELS).manifests[head.source]
     assert ("head", head.source, LABELS) == (manifest.kind, manifest.source, manifest.output.labels)
     assert source.embedding
     assert source.embedding.size == _training(head).embedding.shape[1]

@@ -15,7 +15,7 @@ import pytest
 
 from shared.contracts import ModelRef
 from shared.errors import ModelRefused, UnknownModel
-from shared.models import Catalogue, Track, load_model, measure, reference_json
+from shared.models import Catalogue, Track, load_model, measure_reference, reference_json
 from shared.settings import ROOT, Settings
 from shared.storage import BlobEntry
 from tests.support.novelty import write_profile
@@ -241,7 +241,7 @@ def test_the_reference_is_read_without_fetching_the_model(operator: Operator) ->
     manifest = operator.make()
     scores = np.linspace(0, 1, 50, dtype=np.float32)[:, None]
     grid = load_model(operator.tmp_path / _one(operator.tmp_path, "model.json").parent).grid(manifest.rate)  # type: ignore[arg-type]
-    reference = measure(Track(grid, ("mean",), 0, scores), "a ramp")
+    reference = measure_reference(Track(grid, ("mean",), 0, scores), "a ramp")
     operator.put("level/sample/reference.json", reference_json(reference).encode())
     operator.edit("level", reference="sample/reference.json")
     found = operator.catalogue()

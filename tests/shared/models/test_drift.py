@@ -19,8 +19,8 @@ from shared.models import (
     Grid,
     Reference,
     Track,
-    drift,
-    measure,
+    measure_drift,
+    measure_reference,
     read_manifest,
     read_reference,
     reference_json,
@@ -42,7 +42,7 @@ def normal(seed: int, mean: float = 0.0, count: int = 20_000) -> Track:
 
 
 def psi(reference: Reference, track: Track) -> float:
-    moved = drift(reference, track)
+    moved = measure_drift(reference, track)
     assert moved is not None
     return moved.psi
 
@@ -52,18 +52,18 @@ FINITE = arrays(np.float32, st.integers(1, 200), elements=st.floats(-1e6, 1e6, w
 
 @given(FINITE)
 def test_every_window_is_counted_once_and_a_track_has_not_drifted_from_itself(scores: Scores) -> None:
-    reference = measure(track(scores), "x")
+    reference = measure_reference(track(scores), "x")
     assert len(scores) == reference.windows == sum(reference.histograms[0].counts)
     assert psi(reference, track(scores)) == 0
 
 
 @given(FINITE, FINITE)
 def test_drift_is_never_negative(one: Scores, other: Scores) -> None:
-    assert psi(measure(track(one), "x"), track(other)) >= 0
+    assert psi(measure_reference(track(one), "x"), track(other)) >= 0
 
 
 def test_the_bins_are_of_equal_width_and_the_outer_ones_take_the_rest() -> None:
-    (histogram,) = measure(track(np.arange(0, 101)), "x").histograms
+    (histogram,) = measure_reference(track(np.arange(0, 101)), "x").histograms
     assert (0.0, 100.0) == (histogram.low, histogram.high)
     assert [5] * (BINS - 1) + [6] == list(histogram.counts)
     assert [1] + [0] * (BINS - 2) + [2] == histogram.count(np.array([-1e9, 99.9, 1e9])).tolist()
@@ -72,7 +72,7 @@ def test_the_bins_are_of_equal_width_and_the_outer_ones_take_the_rest() -> None:
 def test_it_is_the_index_of_the_textbook() -> None:
     """Two bins are filled: 3/4 and 1/4 there, 1/4 and 3/4 here: ln 3 at the limit of many windows."""
     count = 1_000_000
-    reference = measure(track(np.repeat([0.0, 1.0], [3 * count, count])), "x")
+    reference = measure_reference(track(np.repeat([0.0, 1.0], [3 * count, count])), "x")
     moved = psi(reference, track(np.repeat([0.0, 1.0], [count, 3 * count])))
     assert pytest.approx(np.log(3), rel=1e-3) == moved
 
@@ -80,14 +80,16 @@ def test_it_is_the_index_of_the_textbook() -> None:
 @pytest.mark.parametrize("shift", [0.25, 0.5, 1.0])
 def test_of_a_normal_distribution_it_is_the_square_of_the_shift(shift: float) -> None:
     """As Jeffreys' divergence, of which it is the discrete form."""
-    reference = measure(normal(1, count=500_000), "x")
+    reference = measure_reference(normal(1, count=500_000), "x")
     assert pytest.approx(shift**2, rel=0.1) == psi(reference, normal(2, shift, 500_000))
     assert psi(reference, normal(2)) < 0.01
 
 
 def test_few_windows_drift_by_chance_as_much_as_the_docstring_says() -> None:
-    reference = measure(track(np.random.default_rng(1).uniform(0, 1, 100_000)), "x")
-    drawn = [drift(reference, track(np.random.default_rng(seed).uniform(0, 1, 400))) for seed in range(200)]
+    reference = measure_reference(track(np.random.default_rng(1).uniform(0, 1, 100_000)), "x")
+    drawn = [
+        measure_drift(reference, track(np.random.default_rng(seed).uniform(0, 1, 400))) for seed in range(200)
+    ]
     by_chance = {moved.by_chance for moved in drawn if moved is not None}
     assert by_chance == {(BINS - 1) * (1 / 400 + 1 / 100_000)}
     assert pytest.approx(by_chance.pop(), rel=0.1) == np.mean(
@@ -97,36 +99,36 @@ def test_few_windows_drift_by_chance_as_much_as_the_docstring_says() -> None:
 
 def test_the_label_that_moved_most_counts() -> None:
     still, other = normal(1).scores, normal(2, 1.0).scores
-    reference = measure(track(np.hstack([still, still]), ("a", "b")), "x")
-    alone = drift(measure(normal(1), "x"), normal(2, 1.0))
-    assert alone == drift(reference, track(np.hstack([still, other]), ("a", "b")))
+    reference = measure_reference(track(np.hstack([still, still]), ("a", "b")), "x")
+    alone = measure_drift(measure_reference(normal(1), "x"), normal(2, 1.0))
+    assert alone == measure_drift(reference, track(np.hstack([still, other]), ("a", "b")))
 
 
 def test_gaps_are_left_out() -> None:
     scores = normal(1).scores
     gappy = np.vstack([scores, np.full((50, 1), np.nan, np.float32)])
-    assert measure(track(scores), "x") == measure(track(gappy), "x")
-    assert 0 == psi(measure(track(scores), "x"), track(gappy))
+    assert measure_reference(track(scores), "x") == measure_reference(track(gappy), "x")
+    assert 0 == psi(measure_reference(track(scores), "x"), track(gappy))
 
 
 def test_nothing_to_compare_is_no_figure() -> None:
-    reference = measure(normal(1), "x")
-    assert drift(reference, track(np.full(3, np.nan))) is None
-    assert drift(reference, track(np.zeros(3), ("other",))) is None
+    reference = measure_reference(normal(1), "x")
+    assert measure_drift(reference, track(np.full(3, np.nan))) is None
+    assert measure_drift(reference, track(np.zeros(3), ("other",))) is None
     with pytest.raises(ValueError, match="no window"):
-        measure(track(np.empty(0)), "x")
+        measure_reference(track(np.empty(0)), "x")
 
 
 def test_of_hundreds_of_labels_the_highest_are_kept() -> None:
     labels = tuple(f"class-{number}" for number in range(400))
     scores = np.tile(np.arange(400) % 37 / 37, (5, 1))
-    kept = [histogram.label for histogram in measure(track(scores, labels), "x").histograms]
+    kept = [histogram.label for histogram in measure_reference(track(scores, labels), "x").histograms]
     assert MOST_LABELS == len(kept)
     assert [label for label in labels if int(label[6:]) % 37 == 36] == kept
 
 
 def test_the_file_reads_back(tmp_path: Path) -> None:
-    reference = measure(normal(1), "a sample match")
+    reference = measure_reference(normal(1), "a sample match")
     text = reference_json(reference)
     assert 1 + 1 + 1 == len(text.splitlines())
     assert reference == parse_reference(text.encode(), MOTION)
@@ -148,7 +150,7 @@ def test_the_file_reads_back(tmp_path: Path) -> None:
     ],
 )
 def test_a_file_that_is_wrong_is_refused(change: object, says: str) -> None:
-    told = json.loads(reference_json(measure(normal(1), "x")))
+    told = json.loads(reference_json(measure_reference(normal(1), "x")))
     assert callable(change)
     change(told)
     with pytest.raises(ModelRefused, match=says):
@@ -157,7 +159,7 @@ def test_a_file_that_is_wrong_is_refused(change: object, says: str) -> None:
 
 @pytest.mark.parametrize("path", ["sample/none.json", "../secret.json"])
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path, path: str) -> None:
-    (tmp_path / "secret.json").write_text(reference_json(measure(normal(1), "x")))
+    (tmp_path / "secret.json").write_text(reference_json(measure_reference(normal(1), "x")))
     (tmp_path / "model").mkdir()
     with pytest.raises(ModelRefused, match=r"cannot be read|must lie in the model's folder"):
         read_reference(tmp_path / "model", MOTION.model_copy(update={"reference": path}))

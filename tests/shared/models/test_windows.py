@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shared.models import AudioScorer, Model, PictureScorer, Track, load_model, score_head, stitch
+from shared.models import AudioScorer, Model, PictureScorer, Track, load_model, score_head, stitch_tracks
 from shared.settings import ROOT
 from tests.support.pictures import Shown, clip_model, feed, head_model, image_of, score_segment
 
@@ -57,7 +57,7 @@ def test_any_segments_give_the_track_of_one_segment(
     whole, _ = score_segment(models[kind], rate, frames, 0, None)
     edges = [0, *sorted(cuts), None]
     parts = [score_segment(models[kind], rate, frames, a or 0, b)[0] for a, b in pairwise(edges)]
-    joined = stitch(parts)
+    joined = stitch_tracks(parts)
     assert whole.first == joined.first == 0
     assert whole.grid == joined.grid
     assert whole.scores.tobytes() == joined.scores.tobytes()
@@ -76,7 +76,7 @@ def test_any_segments_give_the_embedding_and_the_head_of_one_segment(
     heads = [score_head(models["head"], embedding) for embedding in embeddings if embedding]
     for whole, *parts in (embeddings, heads):
         assert whole is not None
-        assert whole.scores.tobytes() == stitch([part for part in parts if part]).scores.tobytes()
+        assert whole.scores.tobytes() == stitch_tracks([part for part in parts if part]).scores.tobytes()
 
 
 @SETTINGS
@@ -92,7 +92,7 @@ def test_key_frames_give_the_same_track_in_segments_and_in_a_sweep(
     sweep = PictureScorer(models["key"], NTSC, 0, None)
     for frame in keys:
         sweep.push(Shown(frame))
-    assert whole.scores.tobytes() == stitch(parts).scores.tobytes()
+    assert whole.scores.tobytes() == stitch_tracks(parts).scores.tobytes()
     assert whole.scores.tobytes() == sweep.finish(frames[-1]).scores.tobytes()
     assert np.isfinite(whole.scores).all()
     assert all(picture.key for picture in pushed if picture.conversions)

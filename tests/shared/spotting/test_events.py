@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shared.contracts import Event, Profile, Timeline
 from shared.errors import ModelRefused
-from shared.models import Grid, Track, stitch
+from shared.models import Grid, Track, stitch_tracks
 from shared.spotting import Basis, shot_changes, spot
 from shared.spotting._peaks import find_stretches, local_maxima, suppress
 from shared.spotting.events import fuse
@@ -284,7 +284,7 @@ def test_a_track_split_and_stitched_gives_the_same_events(
         parts = parts[1:]
     profile = make_profile(signals=[make_signal(smooth_s=Decimal(2))])
     expected = spot(Basis(profile, {"crowd": whole}, Timeline(PAL, 1000)))
-    assert expected == spot(Basis(profile, {"crowd": stitch(parts[::-1])}, Timeline(PAL, 1000)))
+    assert expected == spot(Basis(profile, {"crowd": stitch_tracks(parts[::-1])}, Timeline(PAL, 1000)))
     if len(parts) == 1:
         assert expected == spot(Basis(profile, {"crowd": parts[0]}, Timeline(PAL, 1000)))
 
