@@ -1,4 +1,4 @@
-"""Stretches and peaks of a sampled signal."""
+"""Stretches and peaks of a signal, float64 (points,) with NaN where it is unknown."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shared.spotting._signals import Indices, Values
 
 
 class Stretch(NamedTuple):
-    """Points [start, end) at or above the release, and the first highest of them."""
+    """Points [start, end) at or above the release; `peak` is the highest of them, of equals the first."""
 
     start: int
     peak: int
@@ -32,11 +32,11 @@ def find_stretches(score: Values, threshold: float, release: float) -> list[Stre
 
 
 def suppress(places: Indices, scores: Values, distance: int) -> list[int]:
-    """Non-maximum suppression: indices of the places that stay, ascending.
+    """Non-maximum suppression: indices into `places` of the places that stay, ascending.
 
-    From the highest down, a place stays if every one that stays already is at least `distance`
-    away; of two as high the earlier goes first. Greedy, as in Neubeck and Van Gool, "Efficient
-    non-maximum suppression", ICPR 2006.
+    Places are taken from the highest score down, of equals the earlier first. A place stays if it lies at
+    least `distance` from every place kept so far. Greedy, as in Neubeck and Van Gool, "Efficient non-maximum
+    suppression", ICPR 2006.
     """
     free = np.ones(len(places), bool)
     kept = []
@@ -61,8 +61,10 @@ def points_spanning(seconds: Decimal, per_second: Fraction) -> int:
 
 
 def local_maxima(values: Values) -> Indices:
-    """Indices of the values above both neighbours, of a plateau the first. Beyond the ends all is lower;
-    NaN may be higher than any."""
+    """Indices of the values above both neighbours; a plateau counts as its first point.
+
+    Beyond the ends everything counts as lower. NaN may hide any value, so a point beside it is no maximum.
+    """
     level = np.concatenate([[-np.inf], np.where(np.isnan(values), np.inf, values), [-np.inf]])
     steps = np.flatnonzero(level[1:] != level[:-1])
     rises = level[steps + 1] > level[steps]

@@ -1,7 +1,7 @@
-"""Tracks -> signals: each model's column on one grid, made comparable, 0 to 1 (pure).
+"""Tracks -> signals: each model's column on one grid, made comparable, 0 to 1. Pure.
 
-All arrays are float64 of shape (points,); point k lies at k / grid seconds. NaN means that
-nothing is known there, and stays NaN through every step: no step fills a gap.
+All arrays are float64 of shape (points,); point k lies at k / grid seconds. NaN is an unknown value, and
+stays NaN through every step: no step fills a gap.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ _BLOCK = 4096
 
 
 def point_count(timeline: Timeline, grid: Fraction) -> int:
-    """Points k = 0, 1, ... with k / grid before the timeline's end."""
+    """The number of points k = 0, 1, ... with k / grid seconds before the timeline's end."""
     return ceil(timeline.duration_s * grid)
 
 
 def signal_values(signal: Signal, track: Track, grid: Fraction, points: int) -> Values:
-    """One signal on the grid: mean of each cell, transform, smooth, map low..high to 0..1 and clip.
+    """One signal on the grid: take each cell's mean, transform, smooth, map low..high to 0..1, clip.
 
-    Windows reach baseline_s / 2 and smooth_s / 2 to either side, and are clipped at the ends.
-    Raises ModelRefused where the track has no column of the signal's label.
+    The windows of baseline and smoothing reach baseline_s / 2 and smooth_s / 2 to either side, and are cut
+    off at the ends. Raises ModelRefused where the track has no column of the signal's label.
     """
     column = column_of(track, signal.label, f"signal {signal.name}")
     values = on_grid(track, column, grid, points, Fraction(signal.before_s), Fraction(signal.after_s))
@@ -51,13 +51,15 @@ def signal_values(signal: Signal, track: Track, grid: Fraction, points: int) -> 
 
 
 def column_of(track: Track, label: str, reader: str) -> int:
+    """The column of a label. `reader`: names it in the error. Raises ModelRefused where it is missing."""
     if label not in track.labels:
         raise ModelRefused(f"{reader} reads {label!r}; its model gives {', '.join(track.labels)}")
     return track.labels.index(label)
 
 
 def cell_s(track: Grid, grid: Fraction, before_s: Fraction, after_s: Fraction) -> tuple[Fraction, Fraction]:
-    """(before, after) of a point, in seconds: half of a point's or of the track's hop, or further."""
+    """(before, after): how far a point's cell reaches to either side, in seconds. At least half a hop of the
+    grid and of the track."""
     half = max(1 / grid, track.stride / track.rate) / 2
     return max(half, before_s), max(half, after_s)
 
@@ -70,12 +72,11 @@ def on_grid(
     before_s: Fraction = _NONE,
     after_s: Fraction = _NONE,
 ) -> Values:
-    """A column at the points: the mean of the windows whose anchors lie in the point's cell.
+    """A column on the grid: each point gets the mean of the windows whose anchors lie in its cell.
 
-    The cell is [k / grid - before, k / grid + after), see cell_s. So a fine track is averaged, and a
-    coarse one gives each point its nearest window (the earlier of two as near), never one that is
-    further away than half a hop. A cell without a finite score is NaN. Cells are found in integers,
-    so no rounding moves a window.
+    The cell is [k / grid - before, k / grid + after) seconds, see cell_s. So a fine track is averaged, and a
+    coarse track gives each point its nearest window (of two as near the earlier), at most half a hop away.
+    A cell without a finite score is NaN. Cell edges are computed in integers, so no rounding moves a window.
     """
     rate, stride = track.grid.rate, track.grid.stride
     before, after = cell_s(track.grid, grid, before_s, after_s)
@@ -92,12 +93,12 @@ def on_grid(
 
 
 def robust_z(values: Values, reach: int, floor_: float) -> Values:
-    """(x - median) / max(1.4826 * MAD, floor_) over the points no further than `reach` away.
+    """(x - median) / max(1.4826 * MAD, floor_), median and MAD over the points at most `reach` away.
 
     The Hampel identifier: Hampel, "The influence curve and its role in robust estimation",
     JASA 69 (1974) 383-393; Davies and Gather, "The identification of multiple outliers",
-    JASA 88 (1993) 782-792. Median and MAD stay put until half of the window is
-    unusual, so an event does not raise the baseline that it is held against.
+    JASA 88 (1993) 782-792. Median and MAD hardly move until half of the window is unusual, so an event does
+    not raise the baseline that it is compared with.
     """
     if len(values) == 0:
         return values
@@ -114,7 +115,8 @@ def robust_z(values: Values, reach: int, floor_: float) -> Values:
 
 
 def climb(values: Values, reach: int) -> Values:
-    """The highest of a point and the `reach` ones after it, less the point's own; NaN stays NaN."""
+    """How far the values rise: the highest of a point and the `reach` points after it, minus the point's own
+    value. NaN stays NaN."""
     if len(values) == 0:
         return values
     ahead = np.pad(values, (0, reach), constant_values=np.nan)
@@ -123,7 +125,7 @@ def climb(values: Values, reach: int) -> Values:
 
 
 def moving_mean(values: Values, reach: int) -> Values:
-    """Mean of the points no further than `reach` away that are there; NaN stays NaN."""
+    """Mean of the known points at most `reach` away; NaN stays NaN."""
     if reach == 0 or len(values) == 0:
         return values
     return np.where(np.isnan(values), np.nan, _mean(_windows(values, reach)))
@@ -142,14 +144,14 @@ def _windows(values: Values, reach: int) -> Values:
 
 def _mean(rows: Values) -> Values:
     """Mean of each row's numbers; NaN for a row of NaN, without numpy's warning."""
-    there = ~np.isnan(rows)
-    count = there.sum(axis=1)
-    total = np.where(there, rows, 0.0).sum(axis=1)
+    known = ~np.isnan(rows)
+    count = known.sum(axis=1)
+    total = np.where(known, rows, 0.0).sum(axis=1)
     return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _median(rows: Values) -> Values:
-    """Median of each row's numbers; NaN for a row of NaN. np.nanmedian takes longer, and warns."""
+    """Median of each row's numbers; NaN for a row of NaN. np.nanmedian is slower, and warns."""
     ordered = np.sort(rows, axis=1)  # NaN goes last
     count = (~np.isnan(rows)).sum(axis=1)
     row = np.arange(len(rows))

@@ -1,4 +1,4 @@
-"""Estimate what a cascade missed, from the spans that it looked at by chance."""
+"""Estimate how many events a cascade missed, from the spans that it looked at because they were drawn."""
 
 from __future__ import annotations
 
@@ -8,24 +8,26 @@ from math import comb
 
 from shared.contracts import Audit, Event, LookedSpan
 from shared.spotting.events import Basis, spot
-from shared.spotting.proposals import reach_of
+from shared.spotting.proposals import longest_reach_s
 
 CONFIDENCE = 0.95
 
 
-def audit_of(
+def make_audit(
     events: Sequence[Event],
     basis: Basis,
     looks: Collection[str],
     spans: Sequence[LookedSpan],
     seed: int,
 ) -> Audit:
-    """What the audit's spans tell of the rest at which nobody looked. events: what was spotted with them.
-    looks: the models that looked; one without a track drops out.
+    """Estimate, from the audit's spans, how many events lie in the rest of the video, where no model looked.
 
-    A hit is a span with an event that is there only because the audit looked. A span tells of its middle
-    only, since signals need some time to either side; so many middles the rest has, and bounds of their
-    number that hold an event are what was missed.
+    events: those spotted with all spans. looks: the models that looked; a model without a track drops out.
+    seed: the one that drew the spans.
+
+    A hit is an audited span with an event that exists only because the audit looked there. Signals need time
+    to either side of a point, so a span judges only its middle. The rest of the video holds so many middles;
+    the bounds on the share of hits, times that number, bound what was missed.
     """
     audited = [span for span in spans if span.why == "audit"]
     proposed = [span for span in spans if span.why != "audit"]
@@ -37,7 +39,7 @@ def audit_of(
     cascade, timeline = basis.profile.cascade, basis.timeline
     span_s = Fraction(cascade.audit_span_s) if cascade else Fraction(0)
     grids = {name: basis.tracks[name].grid for name in looks if name in basis.tracks}
-    judged = max(Fraction(1), (span_s - 2 * reach_of(basis.profile, grids)) * timeline.rate)
+    judged = max(Fraction(1), (span_s - 2 * longest_reach_s(basis.profile, grids)) * timeline.rate)
     unseen = timeline.frames - sum(span.frames for span in spans)
     rest = float(max(0, unseen) / judged)
     return Audit(
@@ -52,7 +54,7 @@ def audit_of(
 
 
 def clopper_pearson(hits: int, spans: int) -> tuple[float, float]:
-    """Exact 95 % bounds of a share of which `hits` of `spans` were found, to four digits.
+    """Exact 95 % bounds on a share, from `hits` in `spans` draws, to four digits.
 
     Clopper and Pearson, Biometrika 26 (1934) 404-413; the binomial's tails are inverted by bisection.
     """
@@ -63,10 +65,12 @@ def clopper_pearson(hits: int, spans: int) -> tuple[float, float]:
 
 
 def _at_least(hits: int, spans: int, p: float) -> float:
+    """The probability of `hits` or more in `spans` draws, each a hit with probability p."""
     return sum(comb(spans, k) * p**k * (1 - p) ** (spans - k) for k in range(hits, spans + 1))
 
 
 def _solve(below: Callable[[float], bool]) -> float:
+    """Where in [0, 1] `below` turns from true to false, to four digits."""
     low, high = 0.0, 1.0
     for _ in range(50):
         middle = (low + high) / 2

@@ -1,4 +1,4 @@
-"""Readings of a scoreboard -> its score and clock as text on the timeline (pure)."""
+"""Readings of a scoreboard -> its score and clock as text on the timeline. Pure."""
 
 from __future__ import annotations
 
@@ -14,29 +14,31 @@ from shared.models import LABELS, Scores, Track
 # ---------------------------------------------------------------- readings -> score
 
 
-def settled(track: Track) -> Track:
-    """A track of boards with its score made steady; any other as it is."""
+def steady_board(track: Track) -> Track:
+    """A scoreboard's whole track without misread scores, see steady_scores; any other track unchanged."""
     if track.labels != LABELS:
         return track
-    return Track(track.grid, track.labels, track.first, steady(track.scores))
+    return Track(track.grid, track.labels, track.first, steady_scores(track.scores))
 
 
-def steady(scores: Scores) -> Scores:
-    """The score at every sample, freed of misreadings: float32 (n, 4) as LABELS, of a whole track.
+def steady_scores(scores: Scores) -> Scores:
+    """The match's score at every sample, without misreadings. Of a whole track: float32 (n, 4), columns as in
+    LABELS.
 
-    A reading counts where the next or the last one (rows of NaN between do not matter) says the same;
-    and since goals only rise, of those the largest set is kept in which neither side ever falls, so a
-    disallowed goal that stood for less time than the rest of the match is none. The score holds until
-    the next one that is kept; before the first it is NaN. clock_s stays as it was read.
+    A reading counts where the reading before or after it says the same; rows of NaN between them do not
+    matter. Goals only rise, so of these readings the largest set is kept in which neither side's goals ever
+    fall. A disallowed goal that stood for less time than the rest of the match is thus dropped. Each kept
+    score holds until the next; before the first the score is NaN. clock_s stays as it was read.
     """
     out = np.array(scores, np.float32)
     out[:, [0, 1, 3]] = np.nan
     read = np.flatnonzero(np.isfinite(scores[:, :2]).all(axis=1))
     pairs = [(int(home), int(away)) for home, away in scores[read, :2]]
-    twice = [
+    confirmed = [
         k for k, pair in enumerate(pairs) if pair in (pairs[k - 1] if k else None, *pairs[k + 1 : k + 2])
     ]
-    kept = [(int(read[twice[k]]), pairs[twice[k]]) for k in _rising([pairs[k] for k in twice])]
+    rising = [confirmed[k] for k in _rising([pairs[k] for k in confirmed])]
+    kept = [(int(read[k]), pairs[k]) for k in rising]
     starts = [sample for sample, _ in kept]
     for sample in range(starts[0] if starts else len(out), len(out)):
         home, away = kept[bisect_right(starts, sample) - 1][1]
@@ -45,30 +47,30 @@ def steady(scores: Scores) -> Scores:
 
 
 def _rising(pairs: Sequence[tuple[int, int]]) -> list[int]:
-    """Places of the largest subsequence in which neither number falls; of equals the one ending first."""
-    best: dict[tuple[int, int], tuple[int, int]] = {}  # pair -> length, place of the last one
-    before: list[int] = []
-    for k, pair in enumerate(pairs):
-        below = [one for last, one in best.items() if last[0] <= pair[0] and last[1] <= pair[1]]
-        length, place = max(below, key=lambda one: (one[0], -one[1]), default=(0, -1))
-        before.append(place)
-        best[pair] = (length + 1, k)
-    _, place = max(best.values(), key=lambda one: (one[0], -one[1]), default=(0, -1))
-    chain = []
+    """Indices of the longest subsequence in which neither number falls; of equals the one that ends first."""
+    best: dict[tuple[int, int], tuple[int, int]] = {}  # last pair -> length of its chain, index of that pair
+    previous: list[int] = []
+    for index, pair in enumerate(pairs):
+        below = [chain for last, chain in best.items() if last[0] <= pair[0] and last[1] <= pair[1]]
+        length, place = max(below, key=lambda chain: (chain[0], -chain[1]), default=(0, -1))
+        previous.append(place)
+        best[pair] = (length + 1, index)
+    _, place = max(best.values(), key=lambda chain: (chain[0], -chain[1]), default=(0, -1))
+    longest = []
     while place >= 0:
-        chain.append(place)
-        place = before[place]
-    return chain[::-1]
+        longest.append(place)
+        place = previous[place]
+    return longest[::-1]
 
 
 # ---------------------------------------------------------------- score -> text
 
 
-def board_of(tracks: Mapping[str, Track], timeline: Timeline) -> BoardResult | None:
-    """Score and clock of the first settled track of boards, by name, as text; None without one.
+def make_board(tracks: Mapping[str, Track], timeline: Timeline) -> BoardResult | None:
+    """Score and clock as text on the timeline, from the first scoreboard's track by name; None without one.
 
-    A sample tells of the timeline from its own frame, floor(sample * the timeline's rate / the model's),
-    to the next one's.
+    tracks: by model, those of scoreboards steady. A sample holds from its own frame,
+    floor(sample * the timeline's rate / the model's), to the next sample's.
     """
     boards = [track for _, track in sorted(tracks.items()) if track.labels == LABELS]
     if not boards:
@@ -86,11 +88,11 @@ def board_of(tracks: Mapping[str, Track], timeline: Timeline) -> BoardResult | N
 
 
 def _spans(edges: Sequence[int], texts: Iterable[str | None]) -> tuple[TextSpan, ...]:
-    """Text k stands in [edges[k], edges[k + 1]); None is no text; the same text again goes on."""
+    """Text k holds in the frames [edges[k], edges[k + 1]); None is no text; equal neighbours are one span."""
     spans = []
-    for text, run in groupby(zip(texts, edges, edges[1:], strict=False), key=lambda one: one[0]):
-        shown = list(run)
-        start, end = shown[0][1], shown[-1][2]
+    for text, group in groupby(zip(texts, edges, edges[1:], strict=False), key=lambda cell: cell[0]):
+        cells = list(group)
+        start, end = cells[0][1], cells[-1][2]
         if text is not None and start < end:
             spans.append(TextSpan(start_frame=start, end_frame=end, text=text))
     return tuple(spans)

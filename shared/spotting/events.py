@@ -1,6 +1,6 @@
-"""Signals -> fused scores -> peaks -> events, and shot changes (pure).
+"""Signals -> fused scores -> peaks -> events. Pure.
 
-Excitement as a weighted sum of sound and motion against their own baseline follows Hanjalic,
+Excitement as a weighted sum of sound and motion, each against its own baseline, follows Hanjalic,
 "Adaptive extraction of highlights from a sport video based on excitement modeling", IEEE
 Trans. Multimedia 7 (2005) 1114-1122. Everything is float64 in a fixed order: the same tracks
 give the same events.
@@ -21,14 +21,14 @@ from shared.contracts import Event, Evidence, LabelRule, LookedSpan, Profile, Si
 from shared.models import Grid, Track
 from shared.spotting._peaks import find_stretches, limit_length, points_spanning, suppress
 from shared.spotting._signals import Values, cell_s, point_count, signal_values
-from shared.spotting.shots import changing_at
+from shared.spotting.shots import changing_frames
 
 DIGITS = 6
-"""Scores are rounded before they are compared, so what is printed is what was decided."""
+"""Scores are rounded to so many digits before they are compared: the printed scores decide."""
 
 
 class Fused(NamedTuple):
-    """One rule's score on the grid, NaN where it cannot be told, and what stands behind it."""
+    """One rule's score on the grid, NaN where too little is known, and its support."""
 
     score: Values
     support: Values
@@ -36,7 +36,7 @@ class Fused(NamedTuple):
 
 
 class Sampled(NamedTuple):
-    """A signal on the grid, and where a cascade did not look: NaN in values."""
+    """A signal on the grid, and the points where a cascade did not look; `values` is NaN there."""
 
     signal: Signal
     values: Values
@@ -45,14 +45,14 @@ class Sampled(NamedTuple):
 
 @dataclass(frozen=True)
 class Basis:
-    """What events follow from."""
+    """Everything that events follow from."""
 
     profile: Profile
     tracks: Mapping[str, Track]
-    """By model name; a model that is not there drops out."""
+    """By model name; a model without a track drops out."""
     timeline: Timeline
     thresholds: Mapping[str, float] = field(default_factory=dict)
-    """By label, instead of the rule's own."""
+    """By label; they override the rules' own."""
 
 
 def spot(
@@ -60,15 +60,15 @@ def spot(
 ) -> tuple[Event, ...]:
     """The events of every rule, ordered by anchor, then label.
 
-    looked: where the models `looks` of a cascade saw the picture, None for an exhaustive job. Where they
-    did not see all that a signal needs, a rule counts what they might have said against itself, so that an
-    event stands there only if the others decide it. Every event has
+    looked: the spans in which the models `looks` of a cascade saw the picture; None for an exhaustive job.
+    Where these models did not see all that a signal needs, the signal counts with its worst value for the
+    rule: an event is spotted there only if the other signals suffice. Every event has
     0 <= start_frame <= anchor_frame < end_frame <= basis.timeline.frames.
     Raises ModelRefused where a track lacks the label that a signal reads.
     """
     profile, tracks, timeline = basis.profile, basis.tracks, basis.timeline
     points = point_count(timeline, profile.grid)
-    cuts = changing_at(profile.shots, tracks, timeline)
+    cuts = changing_frames(profile.shots, tracks, timeline)
     signals = []
     for signal in profile.signals:
         if signal.model in tracks:
@@ -84,7 +84,8 @@ def spot(
 
 
 def reach_s(signal: Signal, grid: Grid, points: Fraction) -> Fraction:
-    """How far around a point its value needs the picture: smoothing, the point's cell, and a window."""
+    """How far to either side of a point its value depends on the picture, in seconds: half the smoothing, the
+    point's cell, and one window. `points`: points of the grid per second."""
     cell = max(cell_s(grid, points, Fraction(signal.before_s), Fraction(signal.after_s)))
     return Fraction(signal.smooth_s) / 2 + cell + grid.window / grid.rate
 
@@ -96,7 +97,7 @@ def _unseen(
     points_per_s: Fraction,
     timeline: Timeline,
 ) -> npt.NDArray[np.bool_]:
-    """Points of which no looked span holds all that the signal needs."""
+    """bool (points,): true where no looked span holds everything that the signal's value depends on."""
     reach, points = reach_s(signal, grid, points_per_s), point_count(timeline, points_per_s)
     unseen = np.ones(points, bool)
     for span in looked:
@@ -108,7 +109,7 @@ def _unseen(
 
 
 def _whole_shots(track: Track, cuts: Sequence[int], timeline: Timeline) -> Track:
-    """The track without the windows that hold a shot change: neither shot is seen whole in them."""
+    """The track with NaN for the windows that hold a shot change: such a window shows no shot alone."""
     grid, scores = track.grid, track.scores.copy()
     for cut in cuts:
         # Samples before and at the cut: j * stride < cut * r / R <= j * stride + window - 1.
@@ -122,14 +123,17 @@ def _whole_shots(track: Track, cuts: Sequence[int], timeline: Timeline) -> Track
 
 def _spot_rule(rule: LabelRule, signals: list[Sampled], basis: Basis) -> list[Event]:
     grid, timeline = basis.profile.grid, basis.timeline
-    weighed = [one for one in signals if rule.weights.get(one.signal.name)]
-    if not weighed or set(rule.needs) - {one.signal.name for one in weighed}:
+    weighed = [sampled for sampled in signals if rule.weights.get(sampled.signal.name)]
+    if not weighed or set(rule.needs) - {sampled.signal.name for sampled in weighed}:
         return []
-    heard = [(one.signal, one.values) for one in weighed]
-    support = fuse(rule, heard).support
+    known = [(sampled.signal, sampled.values) for sampled in weighed]
+    support = fuse(rule, known).support
     worst = [
-        (one.signal, np.where(one.unseen, float(rule.weights[one.signal.name] < 0), one.values))
-        for one in weighed
+        (
+            sampled.signal,
+            np.where(sampled.unseen, float(rule.weights[sampled.signal.name] < 0), sampled.values),
+        )
+        for sampled in weighed
     ]
     score = fuse(rule, worst).score
     stretches = find_stretches(score, basis.thresholds.get(rule.label, rule.threshold), rule.release)
@@ -152,7 +156,7 @@ def _spot_rule(rule: LabelRule, signals: list[Sampled], basis: Basis) -> list[Ev
                 # A grid finer than the frames could end the span on the anchor's own frame.
                 end_frame=timeline.clip(max(frame(stretch.end), anchor + 1)),
                 confidence=round(float(score[stretch.peak] * support[stretch.peak]), DIGITS),
-                evidence=_evidence(rule, heard, stretch.peak),
+                evidence=_evidence(rule, known, stretch.peak),
             )
         )
     return events
@@ -165,12 +169,12 @@ def fuse(rule: LabelRule, signals: Iterable[tuple[Signal, Values]]) -> Fused:
     classifiers", IEEE Trans. PAMI 20 (1998) 226-239. A signal that is NaN drops out and the
     weights renormalise. Three guards keep that honest:
 
-    - A quorum. A point where less than half of the positive weight that this video offers
-      anywhere is present has no score: the picture alone does not spot inside a gap of the sound.
-    - Needs. Where a signal that the rule needs is not present, there is no score either.
-    - Support. An event's confidence is its score times the share of the rule's whole positive
-      weight that was present, as if what was not heard had said nothing. So a video without
-      sound is spotted by its motion, and no event in it can look sure. Thresholds ask the score.
+    - Quorum. A point has no score where less than half of the positive weight that this video offers
+      anywhere is present. So the picture alone spots nothing inside a gap of the sound.
+    - Needs. A point has no score where a signal that the rule needs is missing.
+    - Support. An event's confidence is its score times the share of the rule's whole positive weight that
+      was present, as if each missing signal were 0. So a video without sound is spotted by its motion, and
+      its events keep a low confidence. Thresholds apply to the score.
     """
     weighted = [(signal.name, values) for signal, values in signals]
     weights = np.array([rule.weights[name] for name, _ in weighted])[:, None]
@@ -191,8 +195,8 @@ def fuse(rule: LabelRule, signals: Iterable[tuple[Signal, Values]]) -> Fused:
 
 
 def _evidence(rule: LabelRule, signals: Iterable[tuple[Signal, Values]], point: int) -> tuple[Evidence, ...]:
-    """What each signal that is present said at the point, the strongest in favour first."""
-    said = [
+    """The value of each signal present at the point, the strongest in the event's favour first."""
+    evidence = [
         Evidence(
             model=signal.model,
             signal=signal.name,
@@ -202,4 +206,4 @@ def _evidence(rule: LabelRule, signals: Iterable[tuple[Signal, Values]], point: 
         for signal, values in signals
         if not np.isnan(values[point])
     ]
-    return tuple(sorted(said, key=lambda item: (-item.weight * item.value, item.signal)))
+    return tuple(sorted(evidence, key=lambda item: (-item.weight * item.value, item.signal)))

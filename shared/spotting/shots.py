@@ -13,13 +13,13 @@ from shared.spotting._signals import column_of
 
 
 def shot_changes(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> tuple[int, ...]:
-    """Timeline frames that begin a new shot, ascending.
+    """Timeline frames that begin a new shot, ascending; empty where the rule's model did not run.
 
-    A change is a local maximum of the pair model at or above the threshold (of a plateau the
-    first window), thinned by min_gap_s, the highest first; beside what was not scored none is known to be
-    a maximum. Its frame is the one on the screen at the
-    anchor sample: floor(sample * the timeline's rate / the model's). None where the model did not run.
-    Raises ModelRefused where the track lacks the rule's label.
+    A change is a local maximum of the pair model's score at or above the threshold; a plateau counts as its
+    first window, and a window beside one that was not scored is no maximum. Of changes less than min_gap_s
+    apart the highest stays. A change's frame is the one on screen at its anchor sample:
+    floor(sample * the timeline's rate / the model's). Raises ModelRefused where the track lacks the rule's
+    label.
     """
     if rule is None or rule.model not in tracks:
         return ()
@@ -33,9 +33,9 @@ def shot_changes(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: T
     return tuple(sorted(frame for frame in frames if frame < timeline.frames))
 
 
-def changing_at(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> list[int]:
-    """Timeline frames of every window at or above the threshold, ascending: unlike the maxima among
-    them, these do not depend on what lies beyond a looked span."""
+def changing_frames(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Timeline) -> list[int]:
+    """Timeline frames of every window at or above the rule's threshold, ascending; empty where its model did
+    not run. Unlike the maxima among them, these do not depend on windows outside a looked span."""
     if rule is None or rule.model not in tracks:
         return []
     track = tracks[rule.model]
@@ -44,5 +44,5 @@ def changing_at(rule: ShotRule | None, tracks: Mapping[str, Track], timeline: Ti
 
 
 def _frame(track: Track, row: int, timeline: Timeline) -> int:
-    """The timeline frame on the screen at the anchor of a row's window."""
+    """The timeline frame on screen at the anchor of a row's window."""
     return timeline.frame_at(track.grid.anchor_s(track.first + row))

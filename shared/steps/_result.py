@@ -1,4 +1,4 @@
-"""The result of a run, from what its units have left."""
+"""The result of a run, from the scores and summaries of its units."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from shared.contracts import (
 from shared.errors import SegmentFailed
 from shared.models import Catalogue, Track, measure_drift
 from shared.settings import PREPROCESSING, VERSION, Settings
-from shared.spotting import Basis, audit_of, board_of, shot_changes, spot
+from shared.spotting import Basis, make_audit, make_board, shot_changes, spot
 from shared.steps._cost import Meter, cost_of, read_tariff
 from shared.steps._gaps import gaps_of
 from shared.steps.scores import Scored
@@ -41,9 +41,9 @@ log = logging.getLogger("matchcut")
 
 
 def make_result(settings: Settings, scored: Scored, meter: Meter) -> Result:
-    """Spot the events, make the edits, and say what all of it stands on.
+    """Spot the events, make the edits, and add what they follow from: gaps, lineage, cost.
 
-    meter: of the cut, since its beginning. Raises SegmentFailed where nothing of the picture was scored.
+    meter: started when the cut began. Raises SegmentFailed where no unit of the picture was scored.
     """
     request, plan, look = scored.stored.request, scored.plan, scored.look
     profile, tracks = scored.profile, scored.tracks
@@ -51,12 +51,12 @@ def make_result(settings: Settings, scored: Scored, meter: Meter) -> Result:
     timeline = _timeline(scored, facts)
     basis = Basis(profile, tracks, timeline, request.cut.thresholds)
     events = spot(basis, look.spans if look.cascade else None, look.models)
-    audit = audit_of(events, basis, look.models, look.spans, look.seed) if look.cascade else None
+    audit = make_audit(events, basis, look.models, look.spans, look.seed) if look.cascade else None
     silent = [rule.label for rule in profile.rules if not rule.edit]
     edits = make_edits(events, cut_settings(profile.cut, request.cut), timeline, silent)
     gaps = gaps_of(scored, timeline.frames)
     changes = shot_changes(profile.shots, tracks, timeline)
-    board = board_of(tracks, timeline)
+    board = make_board(tracks, timeline)
     moved = _drift(Catalogue.of(settings), plan, look, tracks)
     timing = _timing(scored, meter)
     name = request.name or video_name(request.video)
@@ -81,7 +81,7 @@ def make_result(settings: Settings, scored: Scored, meter: Meter) -> Result:
 
 
 def _facts(scored: Scored) -> list[SpanFacts]:
-    """Of each unit of the picture that was scored. Raises SegmentFailed where there is none."""
+    """The facts of each scored unit of the picture. Raises SegmentFailed where there is none."""
     seen = [unit.index for unit in scored.units if unit.kind != "audio" and unit.index in scored.summaries]
     if not seen:
         why = ", ".join(sorted(set(scored.failed.values())))
@@ -90,10 +90,10 @@ def _facts(scored: Scored) -> list[SpanFacts]:
 
 
 def _timeline(scored: Scored, facts: Sequence[SpanFacts]) -> Timeline:
-    frames = max((each.last_frame for each in facts if each.last_frame is not None), default=-1) + 1
+    frames = max((span.last_frame for span in facts if span.last_frame is not None), default=-1) + 1
     info = scored.plan.video
     if not scored.look.cascade and any(u.kind == "video" and u.index in scored.failed for u in scored.units):
-        frames = max(frames, info.planned_frames)  # what was not decoded still counts
+        frames = max(frames, info.planned_frames)  # frames that were not decoded still count
     return Timeline(info.rate, frames)
 
 
@@ -111,7 +111,7 @@ def _video(
         container=info.container,
         codec=info.codec,
         rate=timeline.rate,
-        frames_decoded=sum(each.frames for each in facts),
+        frames_decoded=sum(span.frames for span in facts),
         duration_frames=timeline.frames,
         duration_s=timeline.duration_s,
         start_timecode=frame_to_timecode(start_frame, timeline.rate, drop_frame),
@@ -120,7 +120,7 @@ def _video(
         display_height=height,
         audio=info.audio_stream is not None,
         audio_fault=info.audio_fault,
-        decode_errors=sum(each.decode_errors for each in facts),
+        decode_errors=sum(span.decode_errors for span in facts),
     )
 
 
@@ -149,7 +149,8 @@ def _cascade(look: Look, audit: Audit) -> CascadeResult:
 
 
 def _drift(catalogue: Catalogue, plan: Plan, look: Look, tracks: Mapping[str, Track]) -> tuple[Drift, ...]:
-    """A look sees what was chosen to be seen, so its scores say nothing of the footage as a whole."""
+    """The drift of each model that scored the whole video and has a reference. A look's spans were selected,
+    so the scores of its models say nothing about the footage as a whole."""
     found = []
     for ref in plan.models:
         if ref.name in look.models or ref.name not in tracks:
@@ -162,7 +163,7 @@ def _drift(catalogue: Catalogue, plan: Plan, look: Look, tracks: Mapping[str, Tr
 
 
 def video_name(url: str) -> str:
-    """The blob's own name: what an editor finds on disk."""
+    """The blob's own name, under which an editor finds the file on disk."""
     return PurePosixPath(unquote(urlsplit(url).path)).name
 
 
@@ -183,14 +184,14 @@ def _timing(scored: Scored, meter: Meter) -> Timing:
     )
 
 
-def _sum(several: Sequence[StageTiming]) -> StageTiming:
+def _sum(timings: Sequence[StageTiming]) -> StageTiming:
     return StageTiming(
-        **{name: sum(getattr(one, name) for one in several) for name in StageTiming.model_fields}
+        **{name: sum(getattr(timing, name) for timing in timings) for name in StageTiming.model_fields}
     )
 
 
 def _tariff(settings: Settings) -> Tariff | None:
-    """A tariff that cannot be read costs the price, not the result."""
+    """The tariff; None where it cannot be read, since a result without a price is better than none."""
     try:
         return read_tariff(settings.tariff)
     except ValueError as bad:

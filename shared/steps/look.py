@@ -8,7 +8,7 @@ from hashlib import sha256
 from shared.contracts import Look, Timeline, Unit
 from shared.models import grid_of
 from shared.settings import Settings
-from shared.spotting import NOTHING, propose
+from shared.spotting import NOTHING, propose_spans
 from shared.steps._cost import Meter
 from shared.steps.scores import load_tracks
 from shared.steps.segments import plan_exhaustive
@@ -16,11 +16,13 @@ from shared.storage import Records
 
 
 def run_look(settings: Settings, records: Records, failed: Collection[int]) -> Look:
-    """Plan the second fan-out and write look.json; `failed` are the units of the first that were given up.
+    """Plan the second fan-out and write look.json. `failed`: units of the first fan-out that were given up.
 
-    After a sweep: the spans that it proposes, and those of the audit. A sweep that failed costs the
-    cascade, not the job: all is scored then. After segments that gathered the sound: the sound.
-    Raises what storage says.
+    - After a sweep: units for the spans that the sweep proposes, and for those of the audit.
+    - After a sweep that failed: the units of an exhaustive job.
+    - After segments that gathered the sound: one unit for the sound.
+
+    Raises storage's errors.
     """
     if found := records.find_look():
         return found
@@ -33,7 +35,7 @@ def run_look(settings: Settings, records: Records, failed: Collection[int]) -> L
     looks = choice.of(swept=False) if cascade else ()
     if looks:
         summary = records.summary(0)
-        proposals = propose(
+        proposals = propose_spans(
             choice.profile,
             {name: grid_of(choice.root(name), info.rate) for name in looks},
             load_tracks(records.store, [summary]),

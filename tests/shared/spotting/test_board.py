@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from shared.contracts import BoardResult, TextSpan, Timeline
 from shared.models import LABELS, Grid, Scores, Track
-from shared.spotting import board_of, settled
-from shared.spotting.board import steady
+from shared.spotting import make_board, steady_board
+from shared.spotting.board import steady_scores
 from tests.support.scores import NTSC, PAL, make_track
 
 # ---------------------------------------------------------------- readings -> score
@@ -30,18 +30,18 @@ def scores_of(rows: Scores) -> list[tuple[int, int] | None]:
 def test_a_single_misreading_is_dropped_and_gaps_are_bridged() -> None:
     read = track(None, (0, 0), (0, 0), None, (8, 0), (0, 0), None, (1, 0), None, (1, 0), None)
     expected = [None, *[(0, 0)] * 6, *[(1, 0)] * 4]
-    assert expected == scores_of(steady(read))
+    assert expected == scores_of(steady_scores(read))
 
 
 def test_a_misreading_that_stays_a_while_gives_way_to_the_longer_truth() -> None:
     read = track(*[(0, 0)] * 5, *[(0, 8)] * 3, *[(0, 0)] * 4, *[(0, 1)] * 5)
-    assert [*[(0, 0)] * 12, *[(0, 1)] * 5] == scores_of(steady(read))
+    assert [*[(0, 0)] * 12, *[(0, 1)] * 5] == scores_of(steady_scores(read))
 
 
 def test_one_reading_or_none_is_no_score() -> None:
-    assert [None] * 3 == scores_of(steady(track(None, (2, 1), None)))
-    assert [None] * 2 == scores_of(steady(track((2, 1), (1, 1))))
-    assert (0, 4) == steady(track()).shape
+    assert [None] * 3 == scores_of(steady_scores(track(None, (2, 1), None)))
+    assert [None] * 2 == scores_of(steady_scores(track((2, 1), (1, 1))))
+    assert (0, 4) == steady_scores(track()).shape
 
 
 readings = st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3)), max_size=40)
@@ -50,7 +50,7 @@ readings = st.lists(st.none() | st.tuples(st.integers(0, 3), st.integers(0, 3)),
 @given(readings)
 def test_a_steady_score_never_falls_was_read_and_stays(read: list[tuple[int, int] | None]) -> None:
     given_track = track(*read)
-    kept = steady(given_track)
+    kept = steady_scores(given_track)
     goals = [pair for pair in scores_of(kept) if pair is not None]
     assert all(a <= c and b <= d for (a, b), (c, d) in pairwise(goals))
     assert set(goals) <= set(read)
@@ -69,7 +69,7 @@ def test_a_match_that_is_read_right_is_kept_as_it_is(goals: list[tuple[bool, int
         home, away = home + is_home, away + (not is_home)
         read += [(home, away)] * times + [None] * gap
         expected += [(home, away)] * (times + gap)
-    assert expected == scores_of(steady(track(*read)))
+    assert expected == scores_of(steady_scores(track(*read)))
 
 
 # ---------------------------------------------------------------- score -> text
@@ -84,17 +84,17 @@ def boards(*readings: tuple[int, int] | None) -> Track:
 
 def test_only_tracks_of_boards_are_settled_and_told() -> None:
     other = make_track([3, 1])
-    assert other is settled(other)
-    assert None is board_of({"other": other}, Timeline(PAL, 50))
+    assert other is steady_board(other)
+    assert None is make_board({"other": other}, Timeline(PAL, 50))
     read = boards((0, 0), (0, 0), (8, 0), (0, 0))
-    assert [(0, 0)] * 4 == scores_of(settled(read).scores)
-    assert settled(settled(read)).scores.tobytes() == settled(read).scores.tobytes()
+    assert [(0, 0)] * 4 == scores_of(steady_board(read).scores)
+    assert steady_board(steady_board(read)).scores.tobytes() == steady_board(read).scores.tobytes()
 
 
 def test_score_and_clock_are_text_from_sample_to_sample() -> None:
     read = boards(None, (0, 0), (0, 0), (1, 0), (1, 0))
     read.scores[:, 2] = [np.nan, 59, 59, 3605, np.nan]
-    told = board_of({"scoreboard": settled(read)}, Timeline(PAL, 600))
+    told = make_board({"scoreboard": steady_board(read)}, Timeline(PAL, 600))
     assert (
         BoardResult(
             score=(
@@ -113,16 +113,16 @@ def test_score_and_clock_are_text_from_sample_to_sample() -> None:
 def test_a_board_that_was_never_read_is_told_without_text() -> None:
     empty = BoardResult(score=(), clock=())
     blank = Track(EVERY_5_S, LABELS, 0, np.full((3, 4), np.nan, np.float32))
-    assert empty == board_of({"scoreboard": settled(blank)}, Timeline(PAL, 300))
-    assert empty == board_of({"scoreboard": Track(EVERY_5_S, LABELS, 0, track())}, Timeline(PAL, 300))
+    assert empty == make_board({"scoreboard": steady_board(blank)}, Timeline(PAL, 300))
+    assert empty == make_board({"scoreboard": Track(EVERY_5_S, LABELS, 0, track())}, Timeline(PAL, 300))
 
 
 @given(readings, st.integers(0, 900))
 def test_spans_of_text_are_in_order_within_the_video_and_say_what_the_samples_say(
     read: list[tuple[int, int] | None], duration: int
 ) -> None:
-    kept = settled(boards(*read))
-    told = board_of({"scoreboard": kept}, Timeline(NTSC, duration))
+    kept = steady_board(boards(*read))
+    told = make_board({"scoreboard": kept}, Timeline(NTSC, duration))
     assert told is not None
     assert all(a.end_frame <= b.start_frame for a, b in pairwise(told.score))
     assert all(0 <= span.start_frame < span.end_frame <= duration for span in told.score)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from shared.contracts import Audit, Cascade, CutDefaults, LabelRule, LookedSpan, Profile, Signal, Timeline
 from shared.models import Grid, Track
-from shared.spotting import Basis, audit_of, propose, spot
+from shared.spotting import Basis, make_audit, propose_spans, spot
 from shared.spotting.audit import clopper_pearson
 
 RATE, SECONDS = Fraction(25), 60
@@ -82,7 +82,7 @@ def test_without_a_budget_a_cascade_spots_exactly_what_an_exhaustive_job_spots(
         "fast": track(FAST, seed + 2, 0.5),
     }
     expected = spot(Basis(rules, whole, TIMELINE))
-    found = propose(rules, LOOKS, {"swept": whole["swept"]}, TIMELINE, seed)
+    found = propose_spans(rules, LOOKS, {"swept": whole["swept"]}, TIMELINE, seed)
     partly = {name: seen(one, found.spans) if name in LOOKS else one for name, one in whole.items()}
     actual = spot(Basis(rules, partly, TIMELINE), found.spans, LOOKS)
     told = [
@@ -95,31 +95,31 @@ def test_without_a_budget_a_cascade_spots_exactly_what_an_exhaustive_job_spots(
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.1, 0.4]))
 def test_no_more_is_looked_at_than_the_profile_allows_and_the_same_each_time(seed: int, share: float) -> None:
     swept = {"swept": track(SWEPT, seed, 0.5)}
-    found = propose(profile(share, audit_spans=3), LOOKS, swept, TIMELINE, seed)
+    found = propose_spans(profile(share, audit_spans=3), LOOKS, swept, TIMELINE, seed)
     proposed = sum(s.end_frame - s.start_frame for s in found.spans if s.why == "proposed")
     assert proposed <= share * FRAMES + 1
     assert proposed <= found.proposed_frames
     assert all(a.end_frame <= b.start_frame for a, b in zip(found.spans, found.spans[1:], strict=False))
-    assert found == propose(profile(share, audit_spans=3), LOOKS, swept, TIMELINE, seed)
+    assert found == propose_spans(profile(share, audit_spans=3), LOOKS, swept, TIMELINE, seed)
 
 
 def test_where_the_sweep_knows_nothing_the_spans_are_spread_by_chance() -> None:
-    found = propose(profile(0.2), LOOKS, {}, TIMELINE, 5)
+    found = propose_spans(profile(0.2), LOOKS, {}, TIMELINE, 5)
     assert found.proposed_frames == FRAMES
     assert len(found.spans) > 1
-    assert found != propose(profile(0.2), LOOKS, {}, TIMELINE, 6)
+    assert found != propose_spans(profile(0.2), LOOKS, {}, TIMELINE, 6)
 
 
 def test_an_audit_is_drawn_from_what_nobody_looks_at() -> None:
     silent = Track(SWEPT, ("x",), 0, np.zeros((SECONDS * 2, 1), np.float32))
-    found = propose(profile(1.0, audit_spans=4), LOOKS, {"swept": silent}, TIMELINE, 1)
+    found = propose_spans(profile(1.0, audit_spans=4), LOOKS, {"swept": silent}, TIMELINE, 1)
     assert found.proposed_frames == 0
     assert [(s.why, s.end_frame - s.start_frame) for s in found.spans] == [("audit", 150)] * 4
 
 
 def audited(rules: Profile, tracks: dict[str, Track], spans: tuple[LookedSpan, ...]) -> Audit:
     basis = Basis(rules, tracks, TIMELINE)
-    return audit_of(spot(basis, spans, LOOKS), basis, LOOKS, spans, 7)
+    return make_audit(spot(basis, spans, LOOKS), basis, LOOKS, spans, 7)
 
 
 def test_an_audit_counts_the_events_that_nobody_would_have_seen_and_bounds_them() -> None:
