@@ -15,7 +15,7 @@ from orchestrator.threads import service_store
 from shared.errors import MatchcutError
 from shared.redact import redact
 from shared.settings import Settings, get_settings
-from shared.steps import Step, within
+from shared.steps import Step, run_limited
 from shared.storage import BlobStore
 
 log = logging.getLogger("matchcut")
@@ -33,7 +33,7 @@ def outcome(
         settings = get_settings()
         store = service_store(settings, patient=True)
         with step.attempt(store) if step else nullcontext():
-            return {"ok": True, **where, **within(settings, lambda: work(settings, store))}
+            return {"ok": True, **where, **run_limited(settings, lambda: work(settings, store))}
     except Exception as failure:
         return _failed(failure, where)
 

@@ -134,8 +134,7 @@ class Settings(BaseSettings):
         "pcm_bluray",
     )  # fmt: skip
     max_activity_bytes: int = 2 * 1024**3
-    """Most memory that an activity may take beyond what its process had before
-    (shared/steps/allowance.py)."""
+    """Memory that one activity may take beyond what its process had: see shared.steps.run_limited."""
     max_activity_cpu_s: int = 2 * 3600
     """Most CPU time of an activity: as much as host.json's functionTimeout, which is wall time."""
     max_activity_wall_s: int = 2 * 3600 - 300

@@ -1,10 +1,10 @@
-"""What the activities do, as functions of (settings, records, ...): plan, score, look, cut, close.
+"""The work of the activities, as functions of (settings, records, ...): plan, score, look, cut, close.
 
-Each is idempotent: its output lies under a path that its input determines, it looks there before it works,
-and it writes whole. Who may start a job, and what callers are told, is in `jobs`.
+Each step is idempotent: its input determines the path of its output, it looks for the output before it works,
+and it writes the output whole. `jobs` decides who may start a job, and reports its state to callers.
 """
 
-from shared.steps.allowance import within
+from shared.steps.allowance import run_limited
 from shared.steps.begun import Step
 from shared.steps.close import close_run, settle_run
 from shared.steps.cut import run_cut
@@ -19,10 +19,10 @@ __all__ = [
     "close_run",
     "load_tracks",
     "run_cut",
+    "run_limited",
     "run_look",
     "run_plan",
     "run_score",
     "segments",
     "settle_run",
-    "within",
 ]

@@ -1,4 +1,4 @@
-"""What a job cost, from what it used and a tariff (pure)."""
+"""What a job cost: a meter for its steps, and a price from a tariff."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _STEP = Decimal("0.000001")
 
 
 def read_tariff(path: Path | None) -> Tariff | None:
-    """None without one. Raises ValueError that says what is wrong with the file."""
+    """The tariff in a file; None without a path. Raises ValueError, which says what is wrong with it."""
     if path is None:
         return None
     try:
@@ -37,12 +37,12 @@ def read_tariff(path: Path | None) -> Tariff | None:
 
 
 def cost_of(stages: Iterable[StageTiming], tariff: Tariff | None) -> Cost:
-    """The sums, and their price where there is a tariff, rounded to a millionth of its currency."""
-    several = list(stages)
-    cpu_s = sum(stage.cpu_s for stage in several)
-    read = sum(stage.bytes_read for stage in several)
-    written = sum(stage.bytes_written for stage in several)
-    transactions = sum(stage.transactions for stage in several)
+    """The sums over the stages; with a tariff also their price, rounded to a millionth of its currency."""
+    timings = list(stages)
+    cpu_s = sum(timing.cpu_s for timing in timings)
+    read = sum(timing.bytes_read for timing in timings)
+    written = sum(timing.bytes_written for timing in timings)
+    transactions = sum(timing.transactions for timing in timings)
     price = None
     if tariff is not None:
         exact = (
@@ -64,13 +64,13 @@ def cost_of(stages: Iterable[StageTiming], tariff: Tariff | None) -> Cost:
 
 
 class Meter:
-    """What a step has used since it began; one process runs one step at a time."""
+    """What a step has used since the meter was made. One process runs one step at a time."""
 
     def __init__(self) -> None:
         self._cpu, self._wall, self._traffic = time.process_time(), time.monotonic(), traffic()
 
     def spent(self, bytes_read: int = 0) -> StageTiming:
-        """bytes_read: of the video."""
+        """Seconds, bytes and transactions so far. bytes_read: those that the step read of the video."""
         now = traffic()
         return StageTiming(
             cpu_s=time.process_time() - self._cpu,

@@ -1,4 +1,4 @@
-"""Decode a unit once, for several models: what they score, and what was found on the way."""
+"""Decode a unit once for several models: their tracks, and facts about the unit's span."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ _LOOK_FOR_CANCEL_S = 1.0
 
 @dataclass(frozen=True)
 class Decoded:
-    """What decoding a unit gave."""
+    """The results of decoding a unit."""
 
     facts: SpanFacts
     tracks: Mapping[str, Track]
     """By model."""
     embeddings: Mapping[str, Track]
-    """By model, of those that leave one."""
+    """By model, of the models that have one."""
     refused: Mapping[str, str]
     """Model -> why it has no track."""
     part: Part | None
-    """What a segment gathered of the sound."""
+    """The part of the compressed sound that a segment gathered."""
     bytes_read: int
     """Of the video, and of gathered packets."""
 
@@ -54,16 +54,16 @@ def load_planned(settings: Settings, plan: Plan, name: str) -> Model:
 
 
 def decode(settings: Settings, records: Records, unit: Unit, names: Sequence[str]) -> Decoded:
-    """Feed the unit to these models, none of them a head.
+    """Decode the unit, and score it with these models, none of them a head.
 
-    Raises Cancelled, VideoTooLong, and what opening and reading the video raise.
+    Raises Cancelled, VideoTooLong, and the errors of opening and reading the video.
     """
     return _Decoder(settings, records, unit).run(names)
 
 
 @dataclass
 class _Decoder:
-    """One unit being decoded, and what has come of it so far."""
+    """One unit while it is decoded, and the results so far."""
 
     settings: Settings
     records: Records
@@ -104,8 +104,8 @@ class _Decoder:
         return models
 
     def _stop_if_cancelled(self) -> None:
-        """Asked with every picture; looks once a second, so that a cancel never waits for longer than that
-        and one batch."""
+        """Called with every picture, but looks into storage only once a second: a cancel waits for a second
+        and one batch at most."""
         now = time.monotonic()
         if now < self._look_at:
             return
@@ -114,7 +114,7 @@ class _Decoder:
             raise Cancelled("The job was cancelled.")
 
     def _see(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
-        """Decode the core and its halo once, for all."""
+        """Decode the core and its halo once, for all models."""
         unit, video = self.unit, self.plan.video
         scorers = self._picture_scorers(models)
         first_needed = min([unit.start_frame, *(scorer.first_needed for scorer in scorers.values())])
@@ -137,8 +137,8 @@ class _Decoder:
         return SpanFacts(frames=frames, last_frame=last_in_core, decode_errors=len(pictures.errors))
 
     def _listen(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
-        """The whole sound, once for each model: from what the segments gathered, or where that is not the
-        whole for certain, in a pass of its own through the file."""
+        """Decode the whole sound once for each model: from the packets that the segments gathered, or, where
+        these may not be the whole sound, in a pass of its own through the file."""
         video, limit_s, heard = self.plan.video, self.settings.max_video_s, None
         errors: list[str] = []
         for name, model in models.items():
@@ -160,7 +160,7 @@ class _Decoder:
         )
 
     def _hear(self, name: str, model: Model, chunks: Iterator[Samples]) -> Fraction:
-        """How many seconds were heard."""
+        """Score the chunks with a model; returns how many seconds of sound there were."""
         scorer, samples = AudioScorer(model), 0
         try:
             for chunk in chunks:
@@ -173,11 +173,11 @@ class _Decoder:
         return Fraction(samples, int(model.grid(self.plan.video.rate).rate))
 
     def _all_gathered(self) -> bool:
-        """A look at the names: it spares most of the attempts that would break."""
+        """Whether every segment left its packets. The listing spares most attempts that would break."""
         if not self.plan.gathers:
             return False
-        there = sum(1 for _ in self.records.store.list(paths.packets_folder(self.records.run)))
-        return there == len(self.plan.units)
+        gathered = sum(1 for _ in self.records.store.list(paths.packets_folder(self.records.run)))
+        return gathered == len(self.plan.units)
 
     def _parts(self) -> Iterator[Part | None]:
         for unit in self.plan.units:
@@ -186,7 +186,7 @@ class _Decoder:
             yield part_of_npz(data) if data else None
 
     def _sweep(self, models: Mapping[str, Model], reader: RangeReader) -> SpanFacts:
-        """The whole sound and every key frame, in one pass."""
+        """Decode the whole sound and every key frame, in one pass."""
         video = self.plan.video
         scorers = self._picture_scorers(models)
         listeners = {name: AudioScorer(m) for name, m in models.items() if m.manifest.kind == "audio"}
@@ -236,7 +236,7 @@ class _Decoder:
                     self.refused[name] = failure.message
 
     def _finish(self, scorers: Mapping[str, PictureScorer | AudioScorer], last_frame: int | None) -> None:
-        """last_frame: of the video's picture, where decoding reached its end."""
+        """last_frame: the video's last timeline frame, where decoding reached the end of its picture."""
         for name, scorer in scorers.items():
             if name not in self.refused:
                 try:

@@ -1,4 +1,4 @@
-"""What of a video was not scored, and why."""
+"""The gaps of a result: spans that were not scored, and why."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from shared.contracts import Gap, Plan, Unit
 from shared.steps.scores import Scored
 
 Missing = tuple[int, str, Sequence[str]]
-"""(first timeline frame, code, models), to the end of a unit."""
+"""(first timeline frame, error code, models): a gap that runs to the end of its unit."""
 
 
 def gaps_of(scored: Scored, frames: int) -> tuple[Gap, ...]:
-    """Units that failed, models that were refused in a unit, sound that stops decoding, and what a file that
-    was cut off says it has. frames: where the timeline ends."""
+    """Gaps of four kinds: units that failed, models that were refused in a unit, sound that stops decoding,
+    and frames that a cut-off file declares but lacks. frames: the timeline's length."""
     gaps = []
     for unit in scored.units:
         end = frames if unit.end_frame is None else min(unit.end_frame, frames)
@@ -40,7 +40,7 @@ def _missing(scored: Scored, unit: Unit) -> Iterator[Missing]:
 
 
 def _cut_off(plan: Plan, frames: int) -> Iterator[Gap]:
-    """What is missing at the end of the file, of the picture and of the sound."""
+    """The picture and the sound that a cut-off file lacks at its end."""
     info = plan.video
     seeing = tuple(model.name for model in plan.models if model.name not in plan.sound)
     if info.missing_picture and frames < info.missing_picture[1]:

@@ -1,7 +1,8 @@
-"""What a video and the work on it may take.
+"""Limits on the memory, time and file size of one activity.
 
-MediaLimits bounds what a container declares and what comes out of a decoder. `within` bounds one activity,
-whatever it does: a bomb that no declaration gives away ends its own activity, with a code, and nothing else.
+MediaLimits (shared.video) bounds what a container declares and what a decoder returns. run_limited bounds a
+whole activity: a decompression bomb that no declaration reveals ends its own activity, with an error code,
+and nothing else.
 """
 
 from __future__ import annotations
@@ -27,21 +28,22 @@ _BACKSTOP_S = 60
 _AGAIN_S = 1.0
 
 
-# ---------------------------------------------------------------- one activity
+def run_limited(settings: Settings, work: Callable[[], T]) -> T:
+    """Run work() with the memory (bytes), CPU time, wall time (seconds) and file size that settings allow one
+    activity, counted from now on.
 
+    - Memory is what the process alone may write to (RLIMIT_DATA), the only limit on memory under which ONNX
+      Runtime and CUDA can reserve addresses.
+    - CPU time is that of the calling thread.
+    - Wall time spent inside one call of a library is noticed when the call returns. Reads of sources have
+      limits of their own.
 
-def within(settings: Settings, work: Callable[[], T]) -> T:
-    """work(), in no more memory, CPU time, wall time and file size than one activity may have, from now on.
-
-    Memory is what the process may write to (RLIMIT_DATA): of all limits on memory the one that lets ONNX
-    Runtime and CUDA reserve addresses. CPU time is that of the calling thread. Where neither Python nor a
-    library can stop, the kernel ends the process; its host then starts another one. Wall time that a thread
-    waits in one call of a library is noticed when that returns; reads of sources have limits of their own.
-    Linux only; elsewhere work() runs without limits. Raises TooCostly, or what work raises.
+    Where neither Python nor a library can stop, the kernel ends the process, and its host starts another.
+    Only Linux has these limits; elsewhere work() runs without. Raises TooCostly, and work's own errors.
     """
     if sys.platform != "linux":
         return work()
-    _allowance.enter(settings)
+    _process_limits.enter(settings)
     clock = _Clock(settings.max_activity_cpu_s, settings.max_activity_wall_s)
     try:
         try:
@@ -58,17 +60,18 @@ def within(settings: Settings, work: Callable[[], T]) -> T:
             raise
         raise TooCostly("It wrote a larger file than one step may write.") from None
     finally:
-        _allowance.leave()
+        _process_limits.leave()
 
 
 class _OutOfTime(BaseException):
-    """No Exception, so that nothing which answers failures of its own takes it for one."""
+    """Not an Exception, so no code that handles Exceptions swallows it."""
 
 
 class _Clock:
-    """Raises _OutOfTime in the thread that made it, once that has spent cpu_s of CPU time, or wall_s in all.
+    """Raises _OutOfTime in the thread that made it, once that thread has spent cpu_s seconds of CPU time or
+    wall_s seconds of wall time.
 
-    A signal would do for a process that works in its main thread; the Functions host works in others.
+    A signal would reach only the main thread, and the Functions host runs activities in other threads.
     """
 
     def __init__(self, cpu_s: float, wall_s: float) -> None:
@@ -77,18 +80,19 @@ class _Clock:
         self._clock = time.pthread_getcpuclockid(self._thread)
         self._began = time.clock_gettime(self._clock), time.monotonic()
         self.exceeded = ""
-        """What has been spent, once it has."""
+        """The limit that the thread has reached, as text; empty until then."""
         self._lock = threading.Lock()
         self._stopped = threading.Event()
         threading.Thread(target=self._watch, name="activity-clock", daemon=True).start()
 
     def stop(self) -> None:
-        """In the thread that made it. Takes what was raised and not noticed yet."""
+        """Stop the clock, and absorb an _OutOfTime that is still pending. Call it in the thread that made the
+        clock."""
         with self._lock:
             self._stopped.set()
         if self.exceeded:
-            # Taken by letting one arrive. After one that is cleared, Python 3.11 looks for it again at
-            # each call, and a thread that is traced, as by a debugger, never gets beyond that look.
+            # Absorb it by letting one arrive. If it were cleared instead, Python 3.11 would look for it again
+            # at each call, and a traced thread, as under a debugger, would never get beyond that look.
             with suppress(_OutOfTime):
                 _raise_in(self._thread, _OutOfTime)
                 while True:
@@ -101,7 +105,7 @@ class _Clock:
                 if self._stopped.is_set():
                     return
                 left_s = self._left_s()
-                if left_s <= 0:  # again each second: a callback of a C library may swallow it
+                if left_s <= 0:  # raised again each second: a callback of a C library may swallow it
                     _raise_in(self._thread, _OutOfTime)
 
     def _left_s(self) -> float:
@@ -119,10 +123,10 @@ def _raise_in(thread: int, kind: type[BaseException]) -> None:
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
 
 
-class _Allowance:
-    """The soft limits of this process: those it came with, and while activities run, what they may have.
+class _ProcessLimits:
+    """The soft limits of this process: the original ones, and while activities run, the ones of run_limited.
 
-    Limits are the process's own, so several activities at once share the sum of theirs.
+    The kernel limits processes, not threads, so activities that run at once share the sum of their limits.
     """
 
     def __init__(self) -> None:
@@ -157,17 +161,17 @@ class _Allowance:
         self._set(resource.RLIMIT_CPU, int(time.process_time()) + running * cpu_s)
         self._set(resource.RLIMIT_FSIZE, settings.max_activity_file_bytes)
 
-    def _set(self, kind: int, wanted: int) -> None:
-        """Soft limits only: what a process without privileges lowers of a hard one never comes back."""
-        allowed = [limit for limit in self._before[kind] if limit != resource.RLIM_INFINITY]
-        resource.setrlimit(kind, (min([wanted, *allowed]), self._before[kind][1]))
+    def _set(self, kind: int, limit: int) -> None:
+        """Set a soft limit only: a process without privileges can never raise a hard limit again."""
+        allowed = [before for before in self._before[kind] if before != resource.RLIM_INFINITY]
+        resource.setrlimit(kind, (min([limit, *allowed]), self._before[kind][1]))
 
 
 def _data_bytes() -> int:
-    """What RLIMIT_DATA counts of this process: memory that it alone may write to, used or not."""
+    """The bytes that RLIMIT_DATA counts of this process: memory that it alone may write to, used or not."""
     with open("/proc/self/statm") as file:
         pages = int(file.read().split()[5])
     return pages * os.sysconf("SC_PAGE_SIZE")
 
 
-_allowance = _Allowance()
+_process_limits = _ProcessLimits()

@@ -1,9 +1,9 @@
-"""How often a step of a run was begun and not ended.
+"""Count the attempts at a step of a run whose processes died.
 
-A step may end all that could tell of it: on Kubernetes an out-of-memory kill takes worker and host together,
-so nobody writes that it failed, and the queue delivers it again without end. So each attempt leaves a mark
-before it works, and removes it when the work ends in this process, well or not. The marks that are there
-are those of attempts whose process died.
+A step may kill every process that could report its failure: on Kubernetes an out-of-memory kill ends worker
+and host together. Nobody records a failure then, and the queue delivers the step again without end. So each
+attempt leaves a mark before it works, and removes the mark when the work ends in this process, successfully
+or not. The remaining marks are those of attempts whose process died.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MOST_BEGUN = 3
 
 @dataclass(frozen=True)
 class Step:
-    """One step of a run: its name, and the path of what it writes last, where it looks for that first."""
+    """One step of a run. `done`: the path of its last output, for a step that looks for that output first."""
 
     run: str
     name: str
@@ -32,10 +32,10 @@ class Step:
 
     @contextmanager
     def attempt(self, store: BlobStore) -> Iterator[None]:
-        """Around the work. It costs one write and one removal.
+        """Surround the work with a mark. It costs one write and one removal.
 
         A step that is done is never refused. Raises WorkerKilled where MOST_BEGUN attempts left their marks,
-        or what storage says before the work; what it says afterwards is logged: the work is done.
+        and storage's errors before the work. Storage's errors after the work are only logged.
         """
         mark = self._leave_mark(store)
         if mark is None and not (self.done and store.exists(self.done)):
@@ -47,11 +47,11 @@ class Step:
                 _remove(store, mark)
 
     def _leave_mark(self, store: BlobStore) -> str | None:
-        """Its path; None where all are taken."""
+        """The path of the new mark; None where all marks are taken."""
         token = uuid4().hex.encode()
         for number in range(1, MOST_BEGUN + 1):
             path = paths.begun_path(self.run, self.name, number)
-            # Ours too where storage did it, its answer was lost, and the client asked again.
+            # The second case: storage wrote the mark, its answer was lost, and the client asked again.
             if store.put_new(path, token) or store.find(path) == token:
                 return path
         return None

@@ -15,10 +15,11 @@ from shared.storage import BlobStore, Records, forget_sas, ledger, paths
 def close_run(
     records: Records, state: State, error: ErrorBody | None = None, files: Sequence[str] = ()
 ) -> EndRecord:
-    """Write the run's last record, once; forget its SAS and its packets. A second call changes nothing."""
+    """End a run: write its end record, and remove its SAS and its packets. Returns the end record, which only
+    the first call writes. wall_s: seconds since the request was accepted."""
     stored, store = records.request, records.store
     total, media_s = 0, 0.0
-    with suppress(RecordUnreadable):  # a run ends even so, and tells of no progress
+    with suppress(RecordUnreadable):  # a run ends even so; its record then shows no progress
         if planned := records.find_plan():
             look = records.find_look()
             total = len(planned.units) + (len(look.units) if look else planned.gathers)
@@ -42,7 +43,8 @@ def close_run(
 
 
 def settle_run(store: BlobStore, stored: StoredRequest, end: EndRecord) -> None:
-    """What follows from a run's last word, in an order in which nothing is lost. May be repeated."""
+    """Enter an ended run's callback among the open ones, and its end into the ledger. In this order a crash
+    loses nothing; a repetition changes nothing."""
     if stored.request.callback:
         store.put(paths.open_callback_path(stored.run), b"")
     ledger.close_run(store, stored, end)

@@ -16,10 +16,10 @@ from shared.timelines import FORMATS, write_timeline
 
 
 def run_cut(settings: Settings, records: Records, failed: Mapping[int, str]) -> EndRecord:
-    """Read the scores, make the result, write every timeline and the run's end.
+    """Read the scores, make the result, write every timeline and the run's end record.
 
-    failed: unit -> error code of the units that were given up. They, and models that were refused, become
-    declared gaps. Raises SegmentFailed where nothing of the picture was scored, and what storage says.
+    failed: unit -> error code of the units that were given up. These units and refused models become declared
+    gaps. Raises SegmentFailed where no unit of the picture was scored, and storage's errors.
     """
     meter = Meter()
     scored = read_scored(records, failed)
@@ -34,7 +34,7 @@ def run_cut(settings: Settings, records: Records, failed: Mapping[int, str]) -> 
 
 
 def _error(result: Result) -> ErrorBody | None:
-    """Why a strict job failed that has a result."""
+    """The error of a strict job that failed although it has a result; None for any other."""
     if result.state is not State.FAILED:
         return None
     spans = f"{len(result.gaps)} gap{'s' if len(result.gaps) > 1 else ''}"

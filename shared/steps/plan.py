@@ -1,4 +1,4 @@
-"""The step that looks into the video and plans the first fan-out."""
+"""The step that probes the video and plans the first fan-out."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from shared.video import open_video, probe
 
 
 def run_plan(settings: Settings, records: Records) -> Plan:
-    """Look into the video and write plan.json.
+    """Probe the video; write choice.json and plan.json.
 
-    Raises VideoTooLong, UnknownModel, what probe raises, or what storage says.
+    Raises VideoTooLong, UnknownModel, ModelRefused, and the errors of probe and of storage.
     """
     if found := records.find_plan():
         return found
@@ -29,7 +29,7 @@ def run_plan(settings: Settings, records: Records) -> Plan:
     if info.planned_frames > settings.max_video_s * info.rate:
         lasts_s = float(info.planned.duration_s)
         raise VideoTooLong(f"The video lasts {lasts_s:.0f} s; the limit is {settings.max_video_s} s.")
-    # Without time stamps that hold there is no seeking, so nothing is looked at but everything.
+    # Without reliable time stamps there is no seeking, so a cascade cannot look at single spans.
     seeks = info.numbering == "pts"
     cascade = choice.cascade and seeks
     gathers = seeks and not cascade and info.audio_stream is not None and bool(choice.of(sound=True))
@@ -52,7 +52,7 @@ def run_plan(settings: Settings, records: Records) -> Plan:
         units=tuple(units),
         spent=meter.spent(reader.bytes_read),
     )
-    # First, so that where there is a plan there is its choice, and it is this one's.
+    # The choice first, so that every plan has the choice that it was made from.
     records.write_choice(choice)
     records.write_plan(plan)
     ledger.note_state(store, stored, State.SCORING)

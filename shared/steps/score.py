@@ -1,8 +1,8 @@
 """The step that scores one unit.
 
-A unit is decoded once, for every model whose scores are not there yet. Heads then read what their sources
-left. A model that is refused (digest, shapes, golden sample, NaN) is left out and named in the summary; the
-others go on.
+A unit is decoded once, for all models whose scores are missing. Heads then score their sources' embeddings.
+A model that is refused (digest, shapes, golden sample, NaN) is left out and named in the summary; the others
+go on.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ _BINARY = "application/octet-stream"
 
 
 def run_score(settings: Settings, records: Records, index: int) -> UnitSummary:
-    """Score one unit of the plan or of the look: decode once, feed every model whose scores are not there.
+    """Score one unit of the plan or of the look: decode it once, for all models whose scores are missing.
 
-    Raises Cancelled, VideoTooLong, or what storage says.
+    Raises Cancelled, VideoTooLong, and the errors of opening and reading the video and of storage.
     """
     store, plan, unit = records.store, records.plan, _unit(records, index)
     keys = {name: _score_key(records.request, plan, unit, name) for name in unit.models}
     facts_key = _key(records.request, plan, unit, f"facts {unit.kind}")
     meter = Meter()
     kept_facts = _kept_facts(store, facts_key)
-    # reuse: retention removes no scores that count as new.
+    # reuse() makes scores count as new, and retention removes no new scores.
     missing = {name for name, key in keys.items() if not store.reuse(paths.score_path(key))}
     heads = {name: plan.sources[name] for name in keys if name in missing and name in plan.sources}
     kept = _kept_embeddings(store, {source: keys[source] for source in heads.values()})
     networks = missing - set(heads)
-    sources = set(heads.values()) - set(heads) - set(kept)  # run again only for their embeddings
+    sources = set(heads.values()) - set(heads) - set(kept)  # scored again only for their embeddings
     decoded = None
     if networks or sources or kept_facts is None:
         decoded = decode(settings, records, unit, sorted(networks | sources))
@@ -50,7 +50,7 @@ def run_score(settings: Settings, records: Records, index: int) -> UnitSummary:
     found = _Found.of(decoded)
     for head, source in heads.items():
         found.add_head(settings, plan, head, source, kept)
-    if decoded and decoded.part:  # before the scores, so that a unit that died in between decodes again
+    if decoded and decoded.part:  # before the scores, so that a unit that dies in between decodes again
         _keep_part(records, index, decoded.part)
     for name, track in found.tracks.items():
         store.put(paths.score_path(keys[name]), to_npz(track), _BINARY)
@@ -89,7 +89,7 @@ class _Found:
     def add_head(
         self, settings: Settings, plan: Plan, head: str, source: str, kept: Mapping[str, Track]
     ) -> None:
-        """Score a head from its source's embedding, fresh or kept."""
+        """Score a head from its source's embedding, decoded now or kept in storage."""
         embedding = self.embeddings.get(source) or kept.get(source)
         if embedding is None:
             why = self.refused.get(source, f"model {source} has no embedding")
@@ -111,15 +111,14 @@ def _unit(records: Records, index: int) -> Unit:
 def _keep_part(records: Records, index: int, part: Part) -> None:
     path = paths.packets_path(records.run, index)
     records.store.put(path, part.to_npz(), _BINARY)
-    if records.store.exists(
-        paths.end_path(records.run)
-    ):  # the run ended meanwhile, and cleared up before this was written
+    # If the run has ended meanwhile, it cleared its packets before this part was written.
+    if records.store.exists(paths.end_path(records.run)):
         records.store.delete(path)
 
 
 def _score_key(stored: StoredRequest, plan: Plan, unit: Unit, model: str) -> str:
-    """Model and manifest digest, of a head its source's too: what gives the same scores has the same key,
-    whatever the kind of its unit."""
+    """The key of a model's scores of a unit: from its digest and its manifest's, for a head also those of its
+    source. The same scores have the same key, whatever the unit's kind."""
     refs = {ref.name: ref for ref in plan.models}
 
     def digest_of(ref: ModelRef) -> str:
@@ -130,7 +129,7 @@ def _score_key(stored: StoredRequest, plan: Plan, unit: Unit, model: str) -> str
 
 
 def _key(stored: StoredRequest, plan: Plan, unit: Unit, what: str) -> str:
-    """Video identity | what | pre-processing version | time | span: nothing is scored twice."""
+    """Video identity | what | pre-processing version | time | span: so nothing is scored twice."""
     video = plan.video
     time = (fraction_text(video.rate), f"{video.origin_pts} {video.numbering}")
     span = (str(unit.start_frame), str(unit.end_frame))
@@ -138,7 +137,8 @@ def _key(stored: StoredRequest, plan: Plan, unit: Unit, what: str) -> str:
 
 
 def _kept_facts(store: BlobStore, key: str) -> SpanFacts | None:
-    """Those that cannot be read are found anew: they are a cache, and many jobs'."""
+    """The facts of an earlier decoding; None where there are none, or unreadable ones. They are a cache that
+    many jobs share, so decoding again mends them."""
     try:
         return stored_records.find(store, SpanFacts, paths.facts_path(key))
     except RecordUnreadable as why:
@@ -147,6 +147,7 @@ def _kept_facts(store: BlobStore, key: str) -> SpanFacts | None:
 
 
 def _kept_embeddings(store: BlobStore, keys: Mapping[str, str]) -> dict[str, Track]:
-    there = {name: paths.embedding_path(key) for name, key in keys.items()}
-    found = {name: store.find(path) for name, path in there.items() if store.reuse(path)}
+    """By model, the embeddings that storage keeps. keys: score key by model."""
+    places = {name: paths.embedding_path(key) for name, key in keys.items()}
+    found = {name: store.find(path) for name, path in places.items() if store.reuse(path)}
     return {name: from_npz(data) for name, data in found.items() if data}

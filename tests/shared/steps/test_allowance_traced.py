@@ -12,16 +12,16 @@ from shared.settings import ROOT
 TRACED = """
 import sys
 from shared.errors import TooCostly
-from shared.steps import within
+from shared.steps import run_limited
 from shared.settings import Settings
 
 sys.settrace(lambda *_: None)
 settings = Settings(storage="UseDevelopmentStorage=true", max_activity_cpu_s=1)
 try:
-    print(within(settings, lambda: {work}))
+    print(run_limited(settings, lambda: {work}))
 except TooCostly as failure:
     print(failure)
-print(within(settings, lambda: "another"))
+print(run_limited(settings, lambda: "another"))
 """
 
 

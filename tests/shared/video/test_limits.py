@@ -36,7 +36,7 @@ from shared.errors import (
     TooManyStreams,
 )
 from shared.settings import ROOT, Settings
-from shared.steps import run_plan, within
+from shared.steps import run_limited, run_plan
 from shared.storage import Records
 from shared.video import MediaLimits, Pictures, RangeReader, Sweep, probe
 from tests.support.clips import make_clip, reader
@@ -202,27 +202,27 @@ def _spin(work: Callable[[], None] = lambda: None) -> None:
 @pytest.mark.usefixtures("limits_stay")
 class TestOneActivity:
     def test_what_work_answers_and_raises_is_handed_on(self) -> None:
-        assert 5 == within(settings(), lambda: 5)
+        assert 5 == run_limited(settings(), lambda: 5)
         with pytest.raises(ZeroDivisionError):
-            within(settings(), lambda: 1 // 0)
+            run_limited(settings(), lambda: 1 // 0)
 
     def test_memory_beyond_the_allowance_is_too_costly_and_that_below_is_had(self) -> None:
         tight = settings(max_activity_bytes=256 * MIB)
-        assert 100 * MIB == len(within(tight, lambda: bytearray(100 * MIB)))
+        assert 100 * MIB == len(run_limited(tight, lambda: bytearray(100 * MIB)))
         with pytest.raises(TooCostly, match="memory"):
-            within(tight, lambda: bytearray(1024 * MIB))
+            run_limited(tight, lambda: bytearray(1024 * MIB))
         assert 1024 * MIB == len(bytearray(1024 * MIB))
 
     def test_cpu_time_beyond_the_allowance_ends_work_that_swallows_every_exception(self) -> None:
         began = time.thread_time()
         with pytest.raises(TooCostly, match="CPU"):
-            within(settings(max_activity_cpu_s=1), _spin)
+            run_limited(settings(max_activity_cpu_s=1), _spin)
         assert 0.9 < time.thread_time() - began < 10
 
     def test_cpu_time_is_counted_in_whatever_thread_works(self) -> None:
         def work() -> str:
             try:
-                return within(settings(max_activity_cpu_s=1), _spin) or "nothing"
+                return run_limited(settings(max_activity_cpu_s=1), _spin) or "nothing"
             except TooCostly as told:
                 return told.code
 
@@ -231,7 +231,7 @@ class TestOneActivity:
 
     def test_wall_time_beyond_the_allowance_is_too_costly_although_nothing_is_computed(self) -> None:
         with pytest.raises(TooCostly, match="wall"):
-            within(settings(max_activity_wall_s=1), lambda: _spin(lambda: time.sleep(0.05)))
+            run_limited(settings(max_activity_wall_s=1), lambda: _spin(lambda: time.sleep(0.05)))
 
     def test_by_default_an_activity_ends_before_its_host_would_end_it(self) -> None:
         hours, minutes, seconds = json.loads((ROOT / "host.json").read_text())["functionTimeout"].split(":")
@@ -239,12 +239,12 @@ class TestOneActivity:
         assert 0 < settings().max_activity_wall_s < allowed_s
 
     def test_waiting_costs_nothing(self) -> None:
-        assert within(settings(max_activity_cpu_s=1), lambda: time.sleep(2.5)) is None
+        assert run_limited(settings(max_activity_cpu_s=1), lambda: time.sleep(2.5)) is None
 
     def test_a_file_beyond_the_allowance_is_too_costly(self, tmp_path: Path) -> None:
         path = tmp_path / "file"
         with pytest.raises(TooCostly, match="file"):
-            within(settings(max_activity_file_bytes=MIB), lambda: path.write_bytes(bytes(2 * MIB)))
+            run_limited(settings(max_activity_file_bytes=MIB), lambda: path.write_bytes(bytes(2 * MIB)))
         path.write_bytes(bytes(2 * MIB))
 
     def test_activities_at_once_have_an_allowance_each(self) -> None:
@@ -258,7 +258,7 @@ class TestOneActivity:
             return len(held)
 
         with ThreadPoolExecutor(2) as threads:
-            done = [threads.submit(within, roomy, work) for _ in range(2)]
+            done = [threads.submit(run_limited, roomy, work) for _ in range(2)]
             assert [200 * MIB] * 2 == [each.result(60) for each in done]
 
 
@@ -269,7 +269,7 @@ def test_a_library_that_never_comes_back_is_ended_by_the_kernel() -> None:
         "from shared.steps import allowance\n"
         "allowance._BACKSTOP_S = 1\n"
         "settings = Settings(storage='UseDevelopmentStorage=true', max_activity_cpu_s=1)\n"
-        "allowance.within(settings, lambda: sum(range(10**12)))\n"  # holds the interpreter in one call
+        "allowance.run_limited(settings, lambda: sum(range(10**12)))\n"  # holds the interpreter in one call
     )
     ended = subprocess.run([sys.executable, "-c", program], cwd=ROOT, timeout=120)
     assert ended.returncode == -signal.SIGXCPU
