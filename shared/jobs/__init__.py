@@ -1,9 +1,9 @@
-"""What callers do with jobs and batches: accept, retry, cancel, list, follow, remove.
+"""The operations on jobs and batches: accept, retry, cancel, list, follow, remove.
 
-The work itself is in `steps`; HTTP is in `orchestrator`.
+`steps` does a job's work; `orchestrator` serves HTTP.
 """
 
-from shared.jobs.acceptance import accept, take
+from shared.jobs.acceptance import accept, take_request
 from shared.jobs.attempts import cancel, instances, next_runs, reopen_lost, retry
 from shared.jobs.delivery import deliver
 from shared.jobs.provisional import events_so_far
@@ -41,6 +41,6 @@ __all__ = [
     "see_run",
     "see_waiting",
     "status_url",
-    "take",
+    "take_request",
     "waiting",
 ]

@@ -1,4 +1,4 @@
-"""Accept a job: check the request, look its video up, store it once."""
+"""Accept a job: check the request, look its video up, store the request once."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from shared.errors import (
     VideoTooLarge,
 )
 from shared.jobs import quotas, retention
-from shared.jobs.attempts import REOPENABLE, now, reopen
+from shared.jobs.attempts import REOPENABLE, reopen_job, utc_now
 from shared.jobs.requests import InvalidFields, parse_request
 from shared.models import Catalogue, choose_models
 from shared.settings import Settings
@@ -43,28 +43,29 @@ def accept(
     idempotency_key: str | None,
     caller: str | None = None,
 ) -> StoredRequest:
-    """Validate a request, look its video up, and store it; the caller then sees that it is started.
+    """Validate a request's body, look its video up, and store the request. The caller then starts the run.
 
-    The same video (address and ETag) and options give the same job, and so does the same
-    idempotency key with the same body. A job that failed or was cancelled is opened again.
+    The same video (address and ETag) with the same options is the same job, and so is the same idempotency
+    key with the same body. A job that failed or was cancelled is reopened. `caller`: the caller's digest, see
+    quotas.caller_id.
 
-    Raises what the checks find: InvalidRequest and its kin, BadUrl, HostNotAllowed, UnknownModel,
-    BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict, StorageUnavailable,
-    SourceTooSlow; and QueueFull or TooManyJobs where it would be a new run.
+    Raises InvalidRequest and its subclasses, BadUrl, HostNotAllowed, UnknownModel, ModelRefused, BadCallback,
+    CallbackNotAllowed, BlobNotFound, BlobAccessDenied, VideoTooLarge, IdempotencyConflict,
+    StorageUnavailable, SourceTooSlow; and QueueFull or TooManyJobs where it would be a new run.
     """
-    return take(settings, store, parse_request(body), idempotency_key, caller=caller)
+    return take_request(settings, store, parse_request(body), idempotency_key, caller=caller)
 
 
-class _Stands(Enum):
-    """What there is of a job when somebody asks for it."""
+class _Stand(Enum):
+    """How a job stands when a caller asks for it."""
 
-    MISSING = "nothing, or records that are being removed"
+    MISSING = "no records, or records that are being removed"
     RUNNING = "a run that has not ended"
     REOPENABLE = "a run that failed or was cancelled"
     DONE = "a run with a result"
 
 
-def take(
+def take_request(
     settings: Settings,
     store: BlobStore,
     request: JobRequest,
@@ -72,34 +73,35 @@ def take(
     priority: Priority = "interactive",
     caller: str | None = None,
 ) -> StoredRequest:
-    """`accept` of a request that is well formed; its video's URL may hold a SAS.
+    """Accept a well-formed request; its video's URL may hold a SAS.
 
-    There was room for those of a batch when the batch was accepted.
+    Quotas are checked for interactive requests only: a batch was checked when it was accepted.
     """
     secrets = Secrets.of(request)
-    stored = _checked(settings, request, secrets, idempotency_key, priority, caller)
-    there, stands = _find(store, stored.job)
-    if priority == "interactive" and stands in (_Stands.MISSING, _Stands.REOPENABLE):
+    stored = _check(settings, request, secrets, idempotency_key, priority, caller)
+    existing, stand = _find(store, stored.job)
+    if priority == "interactive" and stand in (_Stand.MISSING, _Stand.REOPENABLE):
         quotas.check_room(settings, store, caller)
-    if there is None:
-        there = _enter(store, stored, secrets)
-        if there is stored:
+    if existing is None:
+        existing = _enter(store, stored, secrets)
+        if existing is stored:
             return stored
-        stands = _stands(store, there)
-    if there.fingerprint != stored.fingerprint:
+        stand = _stand_of(store, existing)
+    if existing.fingerprint != stored.fingerprint:
         forget_secrets(store, stored)
         raise IdempotencyConflict("This Idempotency-Key was used with another request.")
-    match stands:
-        case _Stands.RUNNING:
-            keep_secrets(store, there, secrets)
-            # Whoever waits for an answer does not wait for a batch; and a process may have died before this.
-            ledger.reopen_run(store, there.model_copy(update={"priority": priority}))
-        case _Stands.REOPENABLE:
-            return reopen(store, there, secrets, stored)
-    return there
+    match stand:
+        case _Stand.RUNNING:
+            keep_secrets(store, existing, secrets)
+            # An interactive request does not wait behind a batch. This also mends the ledger where a process
+            # died before it entered the run.
+            ledger.reopen(store, existing.model_copy(update={"priority": priority}))
+        case _Stand.REOPENABLE:
+            return reopen_job(store, existing, secrets, stored)
+    return existing
 
 
-def _checked(
+def _check(
     settings: Settings,
     request: JobRequest,
     secrets: Secrets,
@@ -107,7 +109,7 @@ def _checked(
     priority: Priority,
     caller: str | None,
 ) -> StoredRequest:
-    """The request as it would be stored. Its video is looked up, and nothing is written."""
+    """Check a request and look its video up; returns the request as it would be stored. Writes nothing."""
     source = parse_source(request.video, settings)
     callback = validate_callback(settings, request.callback).url if request.callback else None
     profile = choose_models(Catalogue.of(settings, patient=False), request).profile
@@ -132,39 +134,39 @@ def _checked(
         fingerprint=hashlib.sha256(canonical.encode()).hexdigest(),
         etag=facts.etag,
         length_bytes=facts.length_bytes,
-        created=now(),
+        created=utc_now(),
         priority=priority,
         caller=caller,
     )
 
 
-def _find(store: BlobStore, job: str) -> tuple[StoredRequest | None, _Stands]:
-    """The last attempt at a job, and how it stands; None where it is missing."""
-    there = find_latest(store, job)
-    if there is None:
-        return None, _Stands.MISSING
-    stands = _stands(store, there)
-    if stands is not _Stands.RUNNING and not retention.keep_job(store, job):
-        return None, _Stands.MISSING
-    return there, stands
+def _find(store: BlobStore, job: str) -> tuple[StoredRequest | None, _Stand]:
+    """The request of the job's last attempt, None where there is none; and how the job stands."""
+    last = find_latest(store, job)
+    if last is None:
+        return None, _Stand.MISSING
+    stand = _stand_of(store, last)
+    if stand is not _Stand.RUNNING and not retention.keep_job(store, job):
+        return None, _Stand.MISSING
+    return last, stand
 
 
-def _stands(store: BlobStore, there: StoredRequest) -> _Stands:
-    end = Records(store, there.run).find_end()
+def _stand_of(store: BlobStore, last: StoredRequest) -> _Stand:
+    end = Records(store, last.run).find_end()
     if end is None:
-        return _Stands.RUNNING
-    return _Stands.REOPENABLE if end.state in REOPENABLE else _Stands.DONE
+        return _Stand.RUNNING
+    return _Stand.REOPENABLE if end.state in REOPENABLE else _Stand.DONE
 
 
 def _enter(store: BlobStore, stored: StoredRequest, secrets: Secrets) -> StoredRequest:
-    """Store a job's first request; the one that is there, where another caller was faster."""
+    """Store a job's first request, and return it; where another caller was faster, return that caller's."""
     for _ in range(2):
-        # The secret first: once the request is there, another caller may start the job.
+        # The secrets first: once the request is stored, another caller may start the job.
         keep_secrets(store, stored, secrets)
         if store.put_new(paths.request_path(stored.job), stored.model_dump_json().encode()):
             ledger.add_run(store, stored)
             return stored
-        if there := find_latest(store, stored.job):
-            return there
-        retention.finish_removal(store, stored.job)  # begun, and not ended yet
+        if existing := find_latest(store, stored.job):
+            return existing
+        retention.finish_removal(store, stored.job)  # which a sweep has begun and not finished
     raise StorageUnavailable("The job's old records are being removed.")

@@ -1,4 +1,4 @@
-"""Attempts at a job: reopen, retry, cancel, and which may run next."""
+"""Attempts at a job: reopen, retry, cancel; and the runs that may start next."""
 
 from __future__ import annotations
 
@@ -42,48 +42,49 @@ from shared.storage import (
 from shared.video import look_up, open_source, parse_source
 
 MOST_ATTEMPTS = 5
-"""A run that is lost is started anew by itself up to this attempt at its job."""
-
-
+"""The service itself reopens a job whose run was lost, up to this attempt."""
 REOPENABLE = (State.FAILED, State.CANCELLED)
 
 
-def reopen(
+def reopen_job(
     store: BlobStore,
     last: StoredRequest,
     secrets: Secrets | None = None,
     request: StoredRequest | None = None,
 ) -> StoredRequest:
-    """A new attempt after `last`, which ended: a run of its own, with records of its own, so that what
-    is left of the old one cannot touch it. Scores stay, so only what is missing is scored.
+    """Enter a new attempt after `last`, which has ended; returns its request.
 
-    secrets: fresh ones; where a URL has none of these, those of `last` serve on. request: what to attempt,
-    where that is not the same once more. Of two callers one wins.
+    The attempt is a run of its own with records of its own, so nothing that is left of `last` can touch it.
+    Scores stay, so only the missing ones are made. secrets: fresh ones; a URL without a fresh one keeps the
+    secret of `last`. request: what to attempt; None: the same as `last`. Of two concurrent callers one wins,
+    and both get its request.
     """
-    new = (request or last).model_copy(update={"attempt": last.attempt + 1, "created": now()})
+    new = (request or last).model_copy(update={"attempt": last.attempt + 1, "created": utc_now()})
     keep_secrets(store, new, (secrets or Secrets()).or_else(find_secrets(store, last)))
     first = Records(store, new.run).write_request(new)
     if first is new:
-        ledger.add_run(store, new)
-        ledger.forget_run(store, last)
-    forget_sas(store, last)  # still there where the run was lost
+        ledger.enter(store, new)
+        ledger.forget(store, last)
+    forget_sas(store, last)  # which a lost run has left
     return first
 
 
 def reopen_lost(store: BlobStore, stored: StoredRequest) -> StoredRequest | None:
-    """Another attempt at a run whose orchestration is over without an end record. None where MOST_ATTEMPTS
-    were made: another one would hardly help, so the job ends as failed."""
+    """Reopen a job whose orchestration is over without an end record; returns the new attempt's request.
+
+    After MOST_ATTEMPTS another attempt would hardly help: the job ends as failed, and the result is None.
+    """
     if stored.attempt < MOST_ATTEMPTS:
-        return reopen(store, stored)
+        return reopen_job(store, stored)
     lost = MatchcutError("The orchestration ended without a result.")
     close_run(Records(store, stored.run), State.FAILED, ErrorBody(**lost.record()))
     return None
 
 
 def next_runs(settings: Settings, store: BlobStore) -> list[StoredRequest]:
-    """Runs that may run now, in their order: every interactive one, and the first `batch_jobs` of batches.
+    """The requests that may run now, in order: every interactive one, and the first `batch_jobs` of batches.
 
-    A run that has ended but is still listed as open is closed here; one whose records cannot be read is
+    A run that has ended but is still listed as open is closed here. A run whose records cannot be read is
     parked.
     """
     found: list[StoredRequest] = []
@@ -112,11 +113,12 @@ def next_runs(settings: Settings, store: BlobStore) -> list[StoredRequest]:
 def retry(
     settings: Settings, store: BlobStore, stored: StoredRequest, body: bytes, caller: str | None = None
 ) -> StoredRequest:
-    """Run again what is missing of a job that ended with gaps, failed or was cancelled; a job that still
-    runs is given back. The body may bring a fresh SAS: {"video": "<the same URL>?<SAS>"}.
+    """Start a new attempt at a job that ended with gaps, failed or was cancelled; it scores only what is
+    missing. A job that still runs is returned unchanged. The body may bring a fresh SAS:
+    {"video": "<the same URL>?<SAS>"}.
 
-    Raises NothingToRetry, InvalidRequest, QueueFull, TooManyJobs, and what looking the video up finds:
-    VideoChanged where it was replaced.
+    Raises NothingToRetry, InvalidRequest, QueueFull, TooManyJobs, JobNotFound, VideoChanged where the video
+    was replaced, and the other errors of looking it up.
     """
     sas = ""
     check_length(body)
@@ -140,17 +142,18 @@ def retry(
     quotas.check_room(settings, store, caller)
     if not retention.keep_job(store, stored.job):
         raise JobNotFound("The job's time is over, and it is being removed.")
-    return reopen(store, stored, Secrets(sas), stored.model_copy(update={"caller": caller}))
+    return reopen_job(store, stored, Secrets(sas), stored.model_copy(update={"caller": caller}))
 
 
-def now() -> str:
+def utc_now() -> str:
+    """The current time, ISO 8601 with milliseconds, in UTC."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 def instances(store: BlobStore, run: str) -> list[str]:
-    """Ids of the durable instances that a run may have: its own, and those of its blocks."""
+    """Ids of the durable instances that a run may have: its own, and those of its blocks of units."""
     ids = [run]
-    with suppress(RecordUnreadable):  # then it has no blocks: they could not be planned either
+    with suppress(RecordUnreadable):  # without a readable plan no blocks were started
         records = Records(store, run)
         if plan := records.find_plan():
             first = len(plan.units)
@@ -161,7 +164,7 @@ def instances(store: BlobStore, run: str) -> list[str]:
 
 
 def cancel(store: BlobStore, stored: StoredRequest) -> tuple[EndRecord, bool]:
-    """(how the job ended, whether this call ended it). Running activities see the marker."""
+    """Cancel a run: (its end record, whether this call ended it). Running activities notice the marker."""
     records = Records(store, stored.run)
     if end := records.find_end():
         return end, False

@@ -1,8 +1,8 @@
 """Batches: many requests that become independent jobs.
 
-A batch is stored at once and expanded by activities, a few requests at a time: each becomes a job
-of its own, of the priority "batch", or a refusal with its reason. After that nothing holds them together
-but a list of ids.
+A batch is stored in one piece. Activities then expand it, a block of requests at a time: each request becomes
+a job of its own with the priority "batch", or a refusal with its reason. After that only a list of ids
+connects the jobs.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ from shared.errors import (
     StorageUnavailable,
 )
 from shared.jobs import quotas
-from shared.jobs.acceptance import take
-from shared.jobs.attempts import now
+from shared.jobs.acceptance import take_request
+from shared.jobs.attempts import utc_now
 from shared.jobs.requests import InvalidFields, field_errors
 from shared.jobs.status import status_url
 from shared.models import Catalogue, choose_models
@@ -62,16 +62,18 @@ from shared.video import parse_source
 
 MAX_BODY_BYTES = 8 * 1024**2
 _MOST_FAULTS = 50
+"""So many faulty fields a refusal lists."""
 _MOST_FAILURES = 100
+"""So many failed videos a batch's status lists."""
 _LOOK_UPS = 8
-"""Videos that one activity looks up at the same time."""
+"""Videos that one activity looks up concurrently."""
 REFUSED, ACCEPTING, GONE = "Refused", "Accepting", "Gone"
 
 
 def parse_batch(body: bytes, lines: bool) -> tuple[str | None, tuple[JobRequest, ...]]:
-    """(name, requests), each with its SAS still in its URL. `lines`: the body is JSON Lines.
+    """(the batch's name, its requests); the URLs still hold their SAS. `lines`: the body is JSON Lines.
 
-    Raises InvalidRequest that names the fields; no message repeats a value, which may hold a SAS.
+    Raises InvalidRequest, which names the faulty fields. No message repeats a value, which may hold a SAS.
     """
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")
@@ -105,10 +107,11 @@ def accept_batch(
     key: str | None,
     caller: str | None = None,
 ) -> Batch:
-    """Check every request as far as it can be checked without its video, and store the batch.
+    """Check every request as far as possible without its video, and store the batch.
 
-    The same key gives the same batch. Raises InvalidRequest that names each faulty request; QueueFull
-    or TooManyJobs where there is no room for all of them; IdempotencyConflict; and what storage says.
+    `key`: the idempotency key; the same key gives the same batch. Raises InvalidRequest, which names the
+    faulty requests; QueueFull or TooManyJobs where there is no room for all of them; IdempotencyConflict; and
+    storage's errors.
     """
     catalogue = Catalogue.of(settings, patient=False)
     labels: dict[str, frozenset[str]] = {}
@@ -118,12 +121,12 @@ def accept_batch(
         try:
             source = parse_source(request.video, settings)
             callback = validate_callback(settings, request.callback).url if request.callback else None
-            wanted = request.model_dump_json(include={"profile", "models", "extra_models"})
-            if wanted not in labels:
-                labels[wanted] = frozenset(
+            selection = request.model_dump_json(include={"profile", "models", "extra_models"})
+            if selection not in labels:
+                labels[selection] = frozenset(
                     rule.label for rule in choose_models(catalogue, request).profile.rules
                 )
-            if unknown := sorted(set(request.cut.thresholds) - labels[wanted]):
+            if unknown := sorted(set(request.cut.thresholds) - labels[selection]):
                 raise InvalidRequest(f"the profile {request.profile} has no label {', '.join(unknown)}")
         except StorageUnavailable:
             raise
@@ -134,12 +137,12 @@ def accept_batch(
         secrets.append(Secrets.of(request))
     if faults:
         raise _invalid(faults)
-    told = json.dumps([request.model_dump(mode="json") for request in clean], sort_keys=True)
-    fingerprint = hashlib.sha256(told.encode()).hexdigest()
-    created = now()
-    # Without a key each is a batch of its own: its videos may have been replaced since the last one.
+    canonical = json.dumps([request.model_dump(mode="json") for request in clean], sort_keys=True)
+    fingerprint = hashlib.sha256(canonical.encode()).hexdigest()
+    created = utc_now()
+    # Without a key every call makes a batch of its own: videos may have been replaced since the last call.
     # That costs nothing, since the same video and options are the same job.
-    parts = ("batch key", key) if key else ("batch", told, created)
+    parts = ("batch key", key) if key else ("batch", canonical, created)
     batch = Batch(
         id=names.digest_id(*parts, prefix="b"),
         name=name,
@@ -150,14 +153,14 @@ def accept_batch(
     )
     if not store.exists(paths.batch_path(batch.id)):
         quotas.check_room(settings, store, caller, len(clean))
-    # The secrets first, as for a job. One written beside another caller's is that of the same videos.
+    # The secrets first, as for a job. A concurrent caller's secrets open the same videos.
     keep_batch_secrets(store, batch, secrets)
     if not store.put_new(paths.batch_path(batch.id), batch.model_dump_json().encode()):
-        there = find_batch(store, batch.id)
-        if there.fingerprint != fingerprint:
+        existing = find_batch(store, batch.id)
+        if existing.fingerprint != fingerprint:
             forget_batch_secrets(store, batch)
             raise IdempotencyConflict("This Idempotency-Key was used with another batch.")
-        batch = there
+        batch = existing
     if store.exists(paths.batch_items_path(batch.id)):
         forget_batch_secrets(store, batch)
         return batch
@@ -169,7 +172,7 @@ def accept_batch(
 
 
 def find_batch(store: BlobStore, batch: str) -> Batch:
-    """Raises BatchNotFound."""
+    """The batch of this id. Raises BatchNotFound."""
     found = records.find(store, Batch, paths.batch_path(batch)) if names.is_job_id(batch) else None
     if found is None:
         raise BatchNotFound("There is no batch with this id.")
@@ -178,8 +181,8 @@ def find_batch(store: BlobStore, batch: str) -> Batch:
 
 @contextmanager
 def parking(store: BlobStore, batch: str) -> Iterator[None]:
-    """Around work on a batch: where what is noted of it cannot be read, it is parked, and RecordUnreadable is
-    raised all the same."""
+    """Surround work on a batch: if one of its records cannot be read, park the batch and still raise
+    RecordUnreadable."""
     try:
         yield
     except RecordUnreadable as why:
@@ -191,10 +194,10 @@ def parking(store: BlobStore, batch: str) -> Iterator[None]:
 
 
 def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> int:
-    """Accept the requests [first, first + BATCH_BLOCK) as jobs; how many there were.
+    """Accept the requests [first, first + BATCH_BLOCK) as jobs; returns how many requests there were.
 
-    A request that is refused is noted with its reason; trouble that may pass is raised, so that the
-    block is tried again: a job that is there already is found again.
+    The block's record keeps each refusal with its reason. A retryable error is raised, so that the block is
+    tried again; the second try finds the jobs of the first.
     """
     path = paths.batch_block_path(batch_id, first)
     if found := records.find(store, BatchItems, path):
@@ -208,7 +211,7 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
         if secrets:
             request = secrets[index].put_back(request)
         try:
-            stored = take(settings, store, request, priority="batch", caller=batch.caller)
+            stored = take_request(settings, store, request, priority="batch", caller=batch.caller)
         except MatchcutError as refused:
             if refused.retryable:
                 raise
@@ -229,7 +232,8 @@ def expand(settings: Settings, store: BlobStore, batch_id: str, first: int) -> i
 
 
 def finish(store: BlobStore, batch_id: str) -> bool:
-    """Once every block is there: one record of all, and the secrets are forgotten. Whether it is."""
+    """Once every block is expanded, write one record of all requests, remove the batch's secrets, and close
+    the batch. Returns whether every block is expanded."""
     batch = find_batch(store, batch_id)
     items = _items(store, batch)
     if len(items) < len(batch.requests):
@@ -241,7 +245,7 @@ def finish(store: BlobStore, batch_id: str) -> bool:
 
 
 def _items(store: BlobStore, batch: Batch) -> tuple[BatchItem, ...]:
-    """What is known of the batch's requests so far, in order."""
+    """The items of the requests expanded so far, in order."""
     if found := records.find(store, BatchItems, paths.batch_items_path(batch.id)):
         return found.items
     blocks = sorted(store.list(paths.batch_blocks_folder(batch.id)))
@@ -252,7 +256,7 @@ def _items(store: BlobStore, batch: Batch) -> tuple[BatchItem, ...]:
 
 
 def describe_batch(settings: Settings, store: BlobStore, batch: Batch, now: datetime) -> BatchStatus:
-    """Counts by state, from one listing of the index."""
+    """The batch's status, from one listing of the index. `now`: aware; the ETA counts from it."""
     counts: Counter[str] = Counter()
     failures = []
     rows = list(_rows(store, batch))
@@ -280,7 +284,7 @@ def describe_batch(settings: Settings, store: BlobStore, batch: Batch, now: date
 
 
 def batch_csv(settings: Settings, store: BlobStore, batch: Batch) -> str:
-    """A row per video, for a spreadsheet (RFC 4180)."""
+    """One row per video as CSV (RFC 4180), safe to open in a spreadsheet."""
     out = io.StringIO()
     writer = csv.writer(out)
     writer.writerow(["number", "video", "name", "job", "state", "code", "message", "edl"])
@@ -316,12 +320,13 @@ def _rows(store: BlobStore, batch: Batch) -> Iterator[Row]:
         elif item.error is not None:
             yield index, item, REFUSED, (item.error.code, item.error.message)
         else:
-            yield index, item, *_told(store, item, latest)
+            yield index, item, *_state_of(store, item, latest)
 
 
-def _told(
-    store: BlobStore, item: BatchItem, latest: Mapping[str, ledger.IndexEntry]
+def _state_of(
+    store: BlobStore, item: BatchItem, latest: Mapping[str, ledger.Entry]
 ) -> tuple[str, tuple[str, str] | None]:
+    """(state, code and message of its failure) of an item that became a job."""
     assert item.job is not None
     entry = latest.get(item.job)
     if entry is None and item.state is not None:
@@ -334,7 +339,7 @@ def _told(
 
 
 def _plain(cell: object) -> object:
-    """A cell that no spreadsheet takes for a formula."""
+    """The cell as text that no spreadsheet reads as a formula."""
     return f"'{cell}" if isinstance(cell, str) and cell[:1] in ("=", "+", "-", "@", "\t", "\r") else cell
 
 

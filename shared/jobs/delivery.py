@@ -1,4 +1,4 @@
-"""Tell a job's callback how it ended, one attempt at a time."""
+"""Deliver a job's callback, which says how the job ended, one attempt at a time."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ KINDS = {
 
 
 class Outcome(TypedDict):
-    """For the orchestrator's timer."""
+    """The state of a delivery, from which the orchestrator sets its timer."""
 
     state: str
     """pending, delivered or given_up; none where the job has no callback."""
     wait_s: int
-    """Before the next attempt, while it is pending."""
+    """Seconds until the next attempt; 0 unless the state is pending."""
 
 
 def deliver(
@@ -54,10 +54,12 @@ def deliver(
 ) -> Outcome:
     """Make attempt `number` (from 1) to deliver the callback of a run that has ended.
 
-    Asked again for an attempt that is written down it sends nothing. If the process dies between sending
-    and writing, the receiver gets the same body again, under the same id.
-    Raises FileNotReady where the run has not ended, RecordUnreadable, with which what is owed is parked, or
-    what storage says; never for the receiver's doing.
+    A recorded attempt is not sent again. If the process dies between sending and recording, the receiver
+    gets the same body again, under the same id. guard, patience: rules of outgoing connections; defaults
+    outside tests.
+
+    Raises FileNotReady where the run has not ended, RecordUnreadable (the callback is parked then), and
+    storage's errors. No answer of the receiver raises an error.
     """
     try:
         return _deliver(settings, store, run, number, guard, patience)
@@ -91,7 +93,7 @@ def _deliver(
 
 
 def _open_record(settings: Settings, store: BlobStore, stored: StoredRequest, url: str) -> CallbackRecord:
-    """Fix what will be sent, so that every attempt sends the same."""
+    """Write the callback's record with its body, so that every attempt sends the same body."""
     record = CallbackRecord(
         run=stored.run,
         url=url,
@@ -104,7 +106,10 @@ def _open_record(settings: Settings, store: BlobStore, stored: StoredRequest, ur
 
 
 def message_of(settings: Settings, store: BlobStore, stored: StoredRequest) -> bytes:
-    """The job's status as its receiver gets it, less what became of the callback itself."""
+    """The body of the callback: the job's status, without the state of the callback itself.
+
+    Raises FileNotReady where the run has not ended.
+    """
     end = Records(store, stored.run).find_end()
     if end is None:
         raise FileNotReady("The job has not ended, so there is nothing to tell its callback.")
@@ -126,7 +131,7 @@ def _send(
     query = find_callback_query(store, stored)
     try:
         callback = validate_callback(settings, record.url + (f"?{query}" if query else ""))
-    except (BadCallback, CallbackNotAllowed):  # the operator has changed the lists meanwhile
+    except (BadCallback, CallbackNotAllowed):  # the operator has changed the allowed hosts meanwhile
         return delivery(record.run, number, now, None, CallbackNotAllowed.code)
     return attempt_delivery(
         settings, callback, record.run, number, record.body.encode(), now, guard, patience

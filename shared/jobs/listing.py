@@ -1,4 +1,4 @@
-"""A page of the jobs there are."""
+"""List all jobs, page by page."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from shared.storage import BlobStore, ledger
 _QUERY = ("state", "since", "top", "continuation")
 _MOST_LISTED = 1000
 _LONGEST = 2000
-"""Characters of a continuation; storage's have about a hundred."""
+"""Limit on a continuation's characters; storage's own have about a hundred."""
 
 
 def parse_query(params: Mapping[str, str]) -> dict[str, Any]:
-    """Arguments of list_jobs from those of the URL. Raises InvalidRequest."""
-    if unknown := sorted(set(params) - {*_QUERY, "code"}):  # code: a function key may come so
+    """The arguments of list_jobs, from the URL's parameters. Raises InvalidRequest."""
+    if unknown := sorted(set(params) - {*_QUERY, "code"}):  # `code` may hold a function key
         raise InvalidRequest(f"Unknown parameter: {', '.join(unknown)}.")
     try:
         states = {State(name) for name in filter(None, params.get("state", "").split(","))}
@@ -48,11 +48,12 @@ def parse_query(params: Mapping[str, str]) -> dict[str, Any]:
 
 
 def _token(marker: str) -> str:
-    """Storage's marker as callers get it: nothing that a URL or storage could stumble over."""
+    """Storage's marker in the form that callers get, which is safe in a URL."""
     return base64.urlsafe_b64encode(marker.encode()).decode().rstrip("=")
 
 
 def _marker(token: str) -> str:
+    """Storage's marker in a token. Raises InvalidRequest for a token that _token did not make."""
     try:
         padded = token.encode("ascii") + b"=" * (-len(token) % 4)
         marker = base64.b64decode(padded, altchars=b"-_", validate=True).decode()
@@ -71,8 +72,11 @@ def list_jobs(
     top: int,
     continuation: str | None,
 ) -> JobList:
-    """One page, newest first. states: empty for all. Raises InvalidRequest for a strange continuation."""
-    entries, following = ledger.index_page(store, top, _marker(continuation) if continuation else None)
+    """One page of at most `top` jobs, newest first. states: empty for all. since: aware; None for all.
+
+    Raises InvalidRequest for a continuation that no earlier page gave.
+    """
+    entries, following = ledger.page(store, top, _marker(continuation) if continuation else None)
     if since is not None and entries and entries[-1].created < since:
         following = None
     found = [

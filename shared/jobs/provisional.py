@@ -1,4 +1,4 @@
-"""Events of a job that still runs, from the units that are scored so far."""
+"""Provisional events: those of a job that still runs, from the units scored so far."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from shared.storage import BlobStore, Records, paths, records
 
 
 def events_so_far(store: BlobStore, stored: StoredRequest, after: int = 0) -> JobEvents:
-    """What is known now, the surest first; no events where nothing came since the revision `after`.
+    """The events known now, the highest confidence first; none where the revision is not above `after`.
 
-    While the job runs they are provisional: what follows may make one surer, move it, or take it
-    away. A job that ended without a result has none.
+    While the job runs they are provisional: later units may raise an event's confidence, move the event, or
+    remove it. A job that ended without a result has no events.
     """
     end = Records(store, stored.run).find_end()
     if end is not None:
@@ -39,7 +39,8 @@ def events_so_far(store: BlobStore, stored: StoredRequest, after: int = 0) -> Jo
 
 @lru_cache(maxsize=64)
 def _spotted(store: BlobStore, run: str, units: tuple[int, ...]) -> tuple[Event, ...]:
-    """Many may ask about the same job; units that are scored never change."""
+    """The events of these units, ascending. Remembered, since many callers may ask about the same job and
+    scored units never change."""
     if not units:
         return ()
     run_records = Records(store, run)

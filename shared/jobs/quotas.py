@@ -1,7 +1,7 @@
-"""How much may be open at a time, and who asks.
+"""Limits on open jobs, in all and per caller.
 
-What is open is counted before a request is accepted, from one listing of the ledger: callers who come
-in the same moment may pass together, so a limit can be exceeded by as many as are answered at once.
+Open jobs are counted before a request is accepted, from one listing of the ledger. Requests that arrive
+together may all pass, so a limit can be exceeded by the number of requests that are answered concurrently.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ _PRINCIPAL, _KEY = "x-ms-client-principal-id", "x-functions-key"
 def caller_id(settings: Settings, headers: Mapping[str, str], params: Mapping[str, str]) -> str | None:
     """sha256 of the principal that Easy Auth names, else of the function key; None where there is neither.
 
-    headers: by lower-case name; params: those of the URL, where a key may stand as `code`. The key and the
-    principal are kept nowhere. Without the setting easy_auth anybody could write the principal's header,
-    so it is not looked at.
+    headers: by lower-case name. params: those of the URL, which may hold a key as `code`. Neither key nor
+    principal is stored. The principal's header counts only with the setting easy_auth, since without Easy
+    Auth any caller could write it.
     """
     if settings.easy_auth and (principal := headers.get(_PRINCIPAL)):
         return _digest("principal", principal)
@@ -35,20 +35,21 @@ def _digest(kind: str, value: str) -> str:
 
 
 def check_room(settings: Settings, store: BlobStore, caller: str | None, more: int = 1) -> None:
-    """Raises TooManyJobs or QueueFull where `more` jobs of this caller would be too many open ones.
+    """Raises TooManyJobs where `more` jobs would exceed this caller's limit, QueueFull where they would
+    exceed the limit on all jobs.
 
-    Those without a key are counted as one caller.
+    All callers without a key count as one.
     """
-    most, most_of_one = settings.max_open_jobs, settings.max_open_jobs_per_key
-    if not most and not most_of_one:
+    most, most_per_caller = settings.max_open_jobs, settings.max_open_jobs_per_key
+    if not most and not most_per_caller:
         return
-    counts = ledger.count_open(store)
-    own = counts.by_caller[names.caller_mark(caller)]
-    if most_of_one and own + more > most_of_one:
-        raise TooManyJobs(_sentence("Of your jobs", own, more, most_of_one))
-    if most and counts.jobs + more > most:
-        raise QueueFull(_sentence("Of all jobs", counts.jobs, more, most))
+    load = ledger.load(store)
+    own = load.by_caller[names.caller_mark(caller)]
+    if most_per_caller and own + more > most_per_caller:
+        raise TooManyJobs(_sentence("Of your jobs", own, more, most_per_caller))
+    if most and load.jobs + more > most:
+        raise QueueFull(_sentence("Of all jobs", load.jobs, more, most))
 
 
-def _sentence(whose: str, there: int, more: int, most: int) -> str:
-    return f"{whose} {there} have not ended, of at most {most}; this request is for {more} more."
+def _sentence(whose: str, open_jobs: int, more: int, most: int) -> str:
+    return f"{whose} {open_jobs} have not ended, of at most {most}; this request is for {more} more."

@@ -1,4 +1,4 @@
-"""Parse what callers send."""
+"""Parse the bodies of requests."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MAX_BODY_BYTES = 64 * 1024
 
 
 class InvalidFields(InvalidRequest):
-    """Which fields are wrong, for the problem's `errors`."""
+    """A request with faulty fields, which the problem lists as `errors`: {"field", "message"} each."""
 
     def __init__(self, message: str, fields: tuple[dict[str, str], ...]) -> None:
         super().__init__(message)
@@ -26,12 +26,17 @@ class InvalidFields(InvalidRequest):
 
 
 class UnknownFields(InvalidFields, UnknownField):
+    """A request with fields that the contract lacks."""
+
     code = UnknownField.code
     action = UnknownField.action
 
 
 def parse_request(body: bytes) -> JobRequest:
-    """Raises InvalidRequest, or UnknownField; no message repeats a value, which may hold a SAS."""
+    """The request in a JSON body. Raises InvalidRequest or UnknownField.
+
+    No message repeats a value, which may hold a SAS.
+    """
     check_length(body)
     try:
         return JobRequest.model_validate_json(body)
@@ -46,12 +51,13 @@ def parse_request(body: bytes) -> JobRequest:
 
 
 def field_errors(bad: ValidationError, before: str = "") -> Iterator[dict[str, str]]:
-    """{"field", "message"} of each fault, without the value. before: what the fields' names begin with."""
+    """{"field", "message"} of each fault, without the value. before: a prefix of the fields' names."""
     for error in bad.errors(include_url=False, include_input=False, include_context=False):
         where = ".".join(str(part) for part in error["loc"]) or "body"
         yield {"field": before + where, "message": error["msg"]}
 
 
 def check_length(body: bytes) -> None:
+    """Raises InvalidRequest for a body of more than MAX_BODY_BYTES."""
     if len(body) > MAX_BODY_BYTES:
         raise InvalidRequest(f"The body is longer than {MAX_BODY_BYTES} bytes.")

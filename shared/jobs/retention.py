@@ -1,17 +1,18 @@
-"""What is removed after its time, and never anything that an open run needs.
+"""Remove old records and scores, but nothing that an open run needs.
 
-Any moment may bring a request for what is about to go, and a sweep may die at any step. So:
+A request may need a record at the very moment of its removal, and a sweep may die at any step. So:
 
-- Scores. A run touches the scores that it reuses (BlobStore.reuse), so what it needs was written or touched
-  after it was accepted, but for SLACK. Nothing is removed that is younger than the oldest open run
-  less SLACK; and only what is still as it was listed, so a touch after the listing saves a blob, and a
-  touch after the removal tells the run to score again.
-- A job goes with all its attempts, so many days after its last one has ended. Its first request is replaced
-  by an empty one: that is the moment in which it is gone, if nobody touched the request
-  meanwhile, which is what a new attempt does first (keep_job). Then the rest is removed, the
-  empty request after it, and the entry in the index at the very end, where the next sweep would find what
-  this one left. A new job of the same id waits for that, or does it itself (finish_removal).
-- A batch goes after the last of its jobs, batch.json at the end.
+- Scores. A run touches the scores that it reuses (BlobStore.reuse), so every score that it needs was written
+  or touched after the run was accepted, give or take SLACK. The sweep removes only scores that are older than
+  the oldest open run less SLACK and unchanged since they were listed. A touch after the listing
+  therefore saves a score; a touch after the removal fails, and the run scores again.
+- Jobs. A job is removed with all its attempts, a number of days after the last attempt ended. The sweep first
+  replaces the job's first request by an empty blob, if the request is still unchanged; at that moment the
+  job is gone. A new attempt begins by touching the request (keep_job), so one of the two fails. Then the
+  sweep removes the other records, the empty request, and last the entry in the index, through which the next
+  sweep finds whatever this one left. A new job of the same id waits for that, or does it itself
+  (finish_removal).
+- Batches. A batch is removed after the last of its jobs, with batch.json last.
 """
 
 from __future__ import annotations
@@ -32,16 +33,18 @@ from shared.settings import Settings
 from shared.storage import REUSED, BlobEntry, BlobStore, ledger, paths, records
 
 SLACK = 2 * REUSED
-"""REUSED, and for clocks that differ and requests that are under way."""
+"""REUSED, and as much again for clocks that differ and requests in flight."""
 P = ParamSpec("P")
 log = logging.getLogger("matchcut")
 
-_AT_A_TIME = 256
+_DELETE_BATCH = 256
+"""Blobs per request to storage."""
 _SHARDS = "0123456789abcdef"
 
 
 def _or_unreadable(judge: Callable[P, bool]) -> Callable[P, bool]:
-    """What cannot be read is needed: somebody may mend it, or run a version that can read it."""
+    """Make a judgement true where a record cannot be read: an operator may mend the record, or run a version
+    that can read it."""
 
     @wraps(judge)
     def judged(*args: P.args, **kwargs: P.kwargs) -> bool:
@@ -56,12 +59,12 @@ def _or_unreadable(judge: Callable[P, bool]) -> Callable[P, bool]:
 
 @dataclass
 class Tally:
-    """What went, or would go."""
+    """Counts what a sweep has removed, or would remove in a dry run."""
 
     blobs: int = 0
     bytes: int = 0
     things: int = 0
-    """Jobs, batches."""
+    """Whole jobs or batches."""
 
     def add(self, removed: Iterable[BlobEntry], things: int = 0) -> None:
         self.things += things
@@ -72,10 +75,10 @@ class Tally:
 
 @dataclass
 class Sweep:
-    """Remove what is too old, once. `now`: from which ages are counted.
+    """One pass over all that is too old. `now`: aware, the moment from which ages count.
 
-    One that reaches `limit_s`, or dies, is gone on with by the next. Memory does not grow with the store:
-    listings are read page by page, and removals are made at once.
+    The next pass resumes one that reached `limit_s` seconds or died. Memory does not grow with the store:
+    listings are read page by page, and blobs are removed as they are found.
     """
 
     settings: Settings
@@ -90,7 +93,7 @@ class Sweep:
     complete: bool = False
 
     def run(self) -> None:
-        """Raises what storage says; what was removed till then is counted."""
+        """Remove. Raises storage's errors; the tallies then count the removals up to there."""
         self._end_s = self.clock() + self.limit_s
         steps = (self._sweep_jobs, self._sweep_batches, self._sweep_secrets, self._sweep_scores)
         self.complete = all(step() for step in steps)
@@ -98,7 +101,7 @@ class Sweep:
     @property
     def report(self) -> str:
         dry = self.settings.retention_dry_run
-        told = ", ".join(
+        tallies = ", ".join(
             f"{tally.things or ''} {name} ({tally.blobs} blobs, {tally.bytes} bytes)".strip()
             for name, tally in (
                 ("jobs", self.jobs),
@@ -108,7 +111,7 @@ class Sweep:
             )
         )
         rest = "" if self.complete else "; the next run goes on"
-        return f"retention {'would remove' if dry else 'removed'}: {told}{rest}"
+        return f"retention {'would remove' if dry else 'removed'}: {tallies}{rest}"
 
     def _late(self) -> bool:
         return self.clock() > self._end_s
@@ -117,8 +120,8 @@ class Sweep:
         if self.settings.retention_dry_run:
             tally.add(entries)
             return
-        for some in _parts(entries):
-            tally.add(self.store.delete_unchanged(some))
+        for part in _parts(entries):
+            tally.add(self.store.delete_unchanged(part))
 
     # ------------------------------------------------------------ scores
 
@@ -127,10 +130,10 @@ class Sweep:
         if not days:
             return True
         before = self.now - timedelta(days=days)
-        # Of the open runs the oldest is known before the first listing: who comes later touches later.
-        if oldest := ledger.count_open(self.store).oldest:
+        # Find the oldest open run before the first listing: a run accepted later touches its scores later.
+        if oldest := ledger.load(self.store).oldest:
             before = min(before, oldest - SLACK)
-        # Another beginning each day, so that a limit does not always spare the same ones.
+        # Begin with another shard each day, so that limit_s does not always spare the same ones.
         first = self.now.toordinal() * 7 % len(_SHARDS)
         for shard in _SHARDS[first:] + _SHARDS[:first]:
             if self._late():
@@ -163,7 +166,7 @@ class Sweep:
                 self.jobs.add(_records(self.store, entry.job), 1)
                 return
             if not self.store.replace(first.path, b"", first.etag):
-                return  # somebody asks for it at this moment
+                return  # a caller asked for the job meanwhile
             self.jobs.bytes += first.length_bytes
         if not self.settings.retention_dry_run:
             self.jobs.add(finish_removal(self.store, entry.job), 1)
@@ -171,7 +174,7 @@ class Sweep:
 
     @_or_unreadable
     def _is_kept(self, job: str, before: datetime) -> bool:
-        """Whether its last attempt has not ended before, or of one something is owed."""
+        """Whether the job's last attempt has not ended before `before`, or one of its runs is open."""
         runs = list(attempts(self.store, job))
         end = self.store.entry(paths.end_path(runs[-1].run)) if runs else None
         if end is None or end.modified >= before:
@@ -189,19 +192,20 @@ class Sweep:
         for batch, group in groupby(listed, key=lambda entry: entry.path.split("/")[1]):
             if self._late():
                 return False
-            there = list(group)  # at most one for each BATCH_BLOCK of its videos, and two
-            if all(entry.modified < before for entry in there) and not self._is_needed(batch, there):
+            entries = list(group)  # few: one for each BATCH_BLOCK of its videos at most, and two
+            if all(entry.modified < before for entry in entries) and not self._is_needed(batch, entries):
                 last = paths.batch_path(batch)
-                self._delete(self.batches, (entry for entry in there if entry.path != last))
-                self._delete(self.batches, (entry for entry in there if entry.path == last))
+                self._delete(self.batches, (entry for entry in entries if entry.path != last))
+                self._delete(self.batches, (entry for entry in entries if entry.path == last))
                 self.batches.things += 1
         return True
 
     @_or_unreadable
-    def _is_needed(self, batch: str, there: Iterable[BlobEntry]) -> bool:
+    def _is_needed(self, batch: str, entries: Iterable[BlobEntry]) -> bool:
+        """Whether the batch is open, or one of its jobs still has records."""
         if ledger.is_batch_open(self.store, batch):
             return True
-        if not any(entry.path == paths.batch_items_path(batch) for entry in there):
+        if not any(entry.path == paths.batch_items_path(batch) for entry in entries):
             return False  # half removed, or never accepted
         found = records.find(self.store, BatchItems, paths.batch_items_path(batch))
         jobs = {item.job for item in found.items if item.job} if found else set()
@@ -210,8 +214,8 @@ class Sweep:
     # ------------------------------------------------------------ secrets
 
     def _sweep_secrets(self) -> bool:
-        """Those of requests whose caller's process died before they were stored; others go with their job's
-        end. There are few."""
+        """Remove the secrets of requests that were never stored, since a process died before; other secrets
+        are removed when their job ends. There are few."""
         days = self.settings.retention_jobs_days
         if not days:
             return True
@@ -223,15 +227,15 @@ class Sweep:
 
     @_or_unreadable
     def _is_owed(self, owner: str) -> bool:
-        """owner: a run or a batch."""
+        """Whether a run or a batch still needs its secrets. owner: its id."""
         if found := records.find(self.store, StoredRequest, paths.request_path(owner)):
-            return not self.store.exists(paths.end_path(owner)) or ledger.is_run_open(self.store, found)
-        there = self.store.exists(paths.batch_path(owner))
-        return there and not self.store.exists(paths.batch_items_path(owner))
+            return not self.store.exists(paths.end_path(owner)) or ledger.is_open(self.store, found)
+        exists = self.store.exists(paths.batch_path(owner))
+        return exists and not self.store.exists(paths.batch_items_path(owner))
 
 
 def attempts(store: BlobStore, job: str) -> Iterator[StoredRequest]:
-    """The job's runs, the first one first; none where the job is gone."""
+    """The requests of the job's attempts, in order; none where the job is gone."""
     attempt = 1
     while found := records.find(store, StoredRequest, paths.request_path(names.run_id(job, attempt))):
         yield found
@@ -239,22 +243,28 @@ def attempts(store: BlobStore, job: str) -> Iterator[StoredRequest]:
 
 
 def keep_job(store: BlobStore, job: str) -> bool:
-    """Before it is said that an ended job is there, or a new attempt is stored: no sweep removes it now, and
-    its time begins anew. False where one already does."""
+    """Keep an ended job from being removed: its time begins anew, and no sweep that is running removes it.
+
+    Call it before the job is reported to a caller, and before a new attempt is stored. False where a sweep
+    already removes the job.
+    """
     path = paths.request_path(job)
     return store.reuse(path) and bool(store.find(path))
 
 
 def finish_removal(store: BlobStore, job: str) -> list[BlobEntry]:
-    """Remove what is left of a job that was given up; what was removed. Any number of callers may."""
+    """Remove the remaining records of a job whose first request a sweep has emptied; returns the removed.
+
+    Any number of callers may do so concurrently. Nothing happens to any other job.
+    """
     given_up = store.entry(paths.request_path(job))
     if given_up is None or given_up.length_bytes:
         return []
     removed: list[BlobEntry] = []
-    # Everything of the old job is days older; what is not belongs to a new one of the same id.
+    # The old job's records are days older; younger ones belong to a new job of the same id.
     old = (entry for entry in _records(store, job) if entry.modified < given_up.modified)
-    for some in _parts(entry for entry in old if entry.path != given_up.path):
-        removed += store.delete_unchanged(some)
+    for part in _parts(entry for entry in old if entry.path != given_up.path):
+        removed += store.delete_unchanged(part)
     removed += store.delete_unchanged([given_up])
     return removed
 
@@ -265,11 +275,11 @@ def _records(store: BlobStore, job: str) -> Iterator[BlobEntry]:
 
 
 def _parts(entries: Iterable[BlobEntry]) -> Iterator[list[BlobEntry]]:
-    some: list[BlobEntry] = []
+    part: list[BlobEntry] = []
     for entry in entries:
-        some.append(entry)
-        if len(some) == _AT_A_TIME:
-            yield some
-            some = []
-    if some:
-        yield some
+        part.append(entry)
+        if len(part) == _DELETE_BATCH:
+            yield part
+            part = []
+    if part:
+        yield part

@@ -26,7 +26,7 @@ class Clocked(BlobStore):
         return (datetime.now(UTC) + self.ahead).replace(microsecond=0)
 
     def now(self) -> str:
-        """For shared.jobs.attempts.now."""
+        """For utc_now."""
         return (datetime.now(UTC) + self.ahead).isoformat(timespec="milliseconds")
 
     def put(self, path: str, *args: Any, **more: Any) -> None:

@@ -64,7 +64,7 @@ class InProcessService:
     ) -> StoredRequest:
         given = {name: value for name, value in {**LIGHT, **options}.items() if value is not None}
         body = json.dumps({"video": url, **given}).encode()
-        return jobs.take(self.settings, self.store, jobs.parse_request(body), key, priority)
+        return jobs.take_request(self.settings, self.store, jobs.parse_request(body), key, priority)
 
     def stored(self, run: str) -> StoredRequest:
         return Records(self.store, run).request

@@ -153,9 +153,9 @@ def test_a_block_that_meets_trouble_is_tried_again_and_makes_no_job_twice(
         calls.append(request.video)
         if request.video == urls[2] and calls.count(urls[2]) == 1:
             raise StorageUnavailable("Storage answered 503.")
-        return jobs.take(settings, store, request, **more)
+        return jobs.take_request(settings, store, request, **more)
 
-    monkeypatch.setattr(batches, "take", trouble)
+    monkeypatch.setattr(batches, "take_request", trouble)
     with pytest.raises(StorageUnavailable):
         batches.expand(service.settings, service.store, batch.id, 0)
     assert not batches.finish(service.store, batch.id)
