@@ -95,7 +95,7 @@ def take_request(
             keep_secrets(store, existing, secrets)
             # An interactive request does not wait behind a batch. This also mends the ledger where a process
             # died before it entered the run.
-            ledger.reopen(store, existing.model_copy(update={"priority": priority}))
+            ledger.reopen_run(store, existing.model_copy(update={"priority": priority}))
         case _Stand.REOPENABLE:
             return reopen_job(store, existing, secrets, stored)
     return existing

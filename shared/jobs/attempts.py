@@ -63,8 +63,8 @@ def reopen_job(
     keep_secrets(store, new, (secrets or Secrets()).or_else(find_secrets(store, last)))
     first = Records(store, new.run).write_request(new)
     if first is new:
-        ledger.enter(store, new)
-        ledger.forget(store, last)
+        ledger.add_run(store, new)
+        ledger.forget_run(store, last)
     forget_sas(store, last)  # which a lost run has left
     return first
 

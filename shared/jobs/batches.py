@@ -324,7 +324,7 @@ def _rows(store: BlobStore, batch: Batch) -> Iterator[Row]:
 
 
 def _state_of(
-    store: BlobStore, item: BatchItem, latest: Mapping[str, ledger.Entry]
+    store: BlobStore, item: BatchItem, latest: Mapping[str, ledger.IndexEntry]
 ) -> tuple[str, tuple[str, str] | None]:
     """(state, code and message of its failure) of an item that became a job."""
     assert item.job is not None

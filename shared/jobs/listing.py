@@ -76,7 +76,7 @@ def list_jobs(
 
     Raises InvalidRequest for a continuation that no earlier page gave.
     """
-    entries, following = ledger.page(store, top, _marker(continuation) if continuation else None)
+    entries, following = ledger.index_page(store, top, _marker(continuation) if continuation else None)
     if since is not None and entries and entries[-1].created < since:
         following = None
     found = [

@@ -43,12 +43,12 @@ def check_room(settings: Settings, store: BlobStore, caller: str | None, more: i
     most, most_per_caller = settings.max_open_jobs, settings.max_open_jobs_per_key
     if not most and not most_per_caller:
         return
-    load = ledger.load(store)
-    own = load.by_caller[names.caller_mark(caller)]
+    counts = ledger.count_open(store)
+    own = counts.by_caller[names.caller_mark(caller)]
     if most_per_caller and own + more > most_per_caller:
         raise TooManyJobs(_sentence("Of your jobs", own, more, most_per_caller))
-    if most and load.jobs + more > most:
-        raise QueueFull(_sentence("Of all jobs", load.jobs, more, most))
+    if most and counts.jobs + more > most:
+        raise QueueFull(_sentence("Of all jobs", counts.jobs, more, most))
 
 
 def _sentence(whose: str, open_jobs: int, more: int, most: int) -> str:

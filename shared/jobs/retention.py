@@ -131,7 +131,7 @@ class Sweep:
             return True
         before = self.now - timedelta(days=days)
         # Find the oldest open run before the first listing: a run accepted later touches its scores later.
-        if oldest := ledger.load(self.store).oldest:
+        if oldest := ledger.count_open(self.store).oldest:
             before = min(before, oldest - SLACK)
         # Begin with another shard each day, so that limit_s does not always spare the same ones.
         first = self.now.toordinal() * 7 % len(_SHARDS)
@@ -229,7 +229,7 @@ class Sweep:
     def _is_owed(self, owner: str) -> bool:
         """Whether a run or a batch still needs its secrets. owner: its id."""
         if found := records.find(self.store, StoredRequest, paths.request_path(owner)):
-            return not self.store.exists(paths.end_path(owner)) or ledger.is_open(self.store, found)
+            return not self.store.exists(paths.end_path(owner)) or ledger.is_run_open(self.store, found)
         exists = self.store.exists(paths.batch_path(owner))
         return exists and not self.store.exists(paths.batch_items_path(owner))
 

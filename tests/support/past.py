@@ -25,7 +25,7 @@ class Past(InProcessService):
         self.clock = Clocked.from_settings(self.settings)
         self.store = self.clock
         for module in ("acceptance", "attempts", "batches"):
-            monkeypatch.setattr(f"shared.jobs.{module}.now", self.clock.now)
+            monkeypatch.setattr(f"shared.jobs.{module}.utc_now", self.clock.now)
 
     def wait(self, days: float) -> None:
         self.clock.ahead += timedelta(days=days)
