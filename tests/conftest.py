@@ -9,13 +9,19 @@ from fractions import Fraction
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from infra.local.azurite import Azurite
 from samples.match import write_match
+from tests.support.ports import own_port
 
 # The app reads its settings when it is first asked; tests that need storage set their own.
 os.environ.setdefault("AzureWebJobsStorage", "UseDevelopmentStorage=true")
 
+
+# On a busy machine any example may take its time.
+settings.register_profile("tests", deadline=None)
+settings.load_profile("tests")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     # A shell that started this in the background had it, and all that it starts, ignore Ctrl-C.
@@ -25,7 +31,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 @pytest.fixture(scope="session")
 def azurite() -> Iterator[Azurite]:
     """One blob emulator for the whole run, on a free port; it has .connection_string."""
-    with Azurite() as emulator:
+    with own_port() as port, Azurite(port=port) as emulator:
         yield emulator
 
 

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from bench.coverage import DATA, combine, figures, lowest, percent
 from bench.coverage_of_workers import WORKER
 from bench.figures import Figure
 from shared.settings import ROOT
+from tests.support.waiting import until
 
 LOAD_AND_WAIT = "import shared.redact, time; print('loaded', flush=True); time.sleep(600)"
 
@@ -74,7 +76,11 @@ def measured(folder: Path, child: list[str]) -> subprocess.Popen[bytes]:
 def wait_for_two_saves(folder: Path) -> None:
     """The first that ends from now on may have begun before."""
     began_ns, saves = time.time_ns(), set[int]()
-    while len(saves) < 2:
-        times = {path.stat().st_mtime_ns for path in folder.glob(f"{DATA}.worker-*")}
-        saves |= {time_ns for time_ns in times if time_ns > began_ns}
-        time.sleep(0.05)
+
+    def saved_twice() -> bool:
+        for path in folder.glob(f"{DATA}.worker-*"):
+            with suppress(FileNotFoundError):  # the next save may just take its place
+                saves.add(path.stat().st_mtime_ns)
+        return len([time_ns for time_ns in saves if time_ns > began_ns]) >= 2
+
+    until(saved_twice)

@@ -15,6 +15,7 @@ from shared.contracts import ErrorBody, State
 from shared.timelines import write_timeline
 from tests.support.small_result import a_result
 from tests.support.stub_service import JOB, Service
+from tests.support.waiting import LIMIT_S
 
 VIDEO = "https://account.example/videos/match.mp4"
 SAS = "?sv=2025-01-05&sp=r&sig=Zm9yYmlkZGVuIGZydWl0"
@@ -138,7 +139,7 @@ def test_interrupting_watch_says_that_the_job_goes_on(service: Service) -> None:
         assert watcher.stdout is not None
         assert "Queued\n" == watcher.stdout.readline()
         watcher.send_signal(signal.SIGINT)
-        _, told = watcher.communicate(timeout=10)
+        _, told = watcher.communicate(timeout=LIMIT_S)
     assert 130 == watcher.returncode
     assert f"The job goes on without its watcher: python -m client watch {JOB}\n" == told
     assert not service.cancelled

@@ -26,6 +26,8 @@ from shared.contracts import Result, State
 from shared.settings import ROOT
 from shared.timelines import write_timeline
 from tests.support.clips import make_clip
+from tests.support.processes import children, command, kill, of_session
+from tests.support.waiting import LIMIT_S
 
 
 class Started(AssertionError):
@@ -126,26 +128,11 @@ def test_a_sample_that_cannot_be_made_is_told_in_one_sentence(
         sample_match(replace(SAMPLE, seconds=1))
 
 
-def alive(session: int) -> list[str]:
-    """Command lines of the processes of a session that have not ended."""
-    found = []
-    for folder in Path("/proc").glob("[0-9]*"):
-        try:
-            state, _, _, sid = (folder / "stat").read_text().rpartition(") ")[2].split()[:4]
-            command = (folder / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            continue  # ended while we looked
-        if int(sid) == session and state != "Z":
-            found.append(command)
-    return found
-
-
 @contextmanager
 def demo(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]:
     """A demo in a session of its own, of which nothing may be left at the end."""
-    command = [sys.executable, "-m", "client", "demo", *arguments]
     with subprocess.Popen(
-        command,
+        [sys.executable, "-m", "client", "demo", *arguments],
         cwd=ROOT,
         env=os.environ | environment,
         stdout=subprocess.PIPE,
@@ -156,7 +143,7 @@ def demo(*arguments: str, **environment: str) -> Iterator[subprocess.Popen[str]]
         try:
             yield process
             assert process.poll() is not None
-            assert [] == alive(process.pid)
+            assert [] == [command(pid) for pid in of_session(process.pid)]
         finally:
             if process.poll() is None:
                 process.terminate()
@@ -215,11 +202,11 @@ def test_an_interrupted_demo_leaves_nothing_behind(tmp_path: Path, number: signa
     path.write_bytes(make_clip(1500, Fraction(25)))
     with demo("--video", str(path), "--segment-s", "2", "--out", str(tmp_path / "out")) as made:
         until(made, "job ")
-        assert any("infra.local" in command for command in alive(made.pid))
+        assert any("infra.local" in command(pid) for pid in of_session(made.pid))
         made.send_signal(number)
         time.sleep(0.2)
         made.send_signal(number)  # an impatient person
-        _, told = made.communicate(timeout=60)
+        _, told = made.communicate(timeout=LIMIT_S)
     assert (code, "") == (made.returncode, told)
     assert before == kept_folders()
 
@@ -231,7 +218,7 @@ def test_a_service_that_cannot_start_is_told_with_its_log(tmp_path: Path) -> Non
     before = kept_folders()
     tools = str(tmp_path / "tools" / "below")
     with demo("--video", str(tmp_path / "match.mp4"), "--out", str(tmp_path), MATCHCUT_TOOLS=tools) as made:
-        _, told = made.communicate(timeout=60)
+        _, told = made.communicate(timeout=LIMIT_S)
     assert 1 == made.returncode
     assert told.startswith("error: The service did not start: ")
     assert 1 == len(told.splitlines())
@@ -247,15 +234,8 @@ def test_a_service_that_dies_is_told_with_its_log(tmp_path: Path) -> None:
     path.write_bytes(make_clip(1500, Fraction(25)))
     with demo("--video", str(path), "--segment-s", "2", "--out", str(tmp_path / "out")) as made:
         until(made, "job ")
-        (host,) = (
-            int(folder.name)
-            for folder in Path("/proc").glob("[0-9]*")
-            if int((folder / "stat").read_text().rpartition(") ")[2].split()[1]) == made.pid
-        )
-        os.kill(host, signal.SIGKILL)
-        began_s = time.monotonic()
-        _, told = made.communicate(timeout=60)
-        assert 30 > time.monotonic() - began_s
+        kill(*children(made.pid))
+        _, told = made.communicate(timeout=LIMIT_S)
     assert 1 == made.returncode
     last = told.splitlines()[-1]
     found = re.fullmatch(r"error: The service does not answer any more; its log is (.*/host\.log)\.", last)

@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from client import upload
 from client.errors import ClientError, UsageError
 from client.upload import Content, blob_name, content_of, upload_to_account, upload_to_container
+from tests.support.waiting import LIMIT_S
 
 VIDEO = b"\x00\x00\x00\x18ftypmp42" + bytes(range(256)) * 4000
 
@@ -78,9 +79,9 @@ def test_the_url_of_an_upload_reads_and_does_nothing_else(video: Path, azurite: 
     done: list[int] = []
     url = upload_to_account(video, azurite.connection_string, done.append)
     assert len(VIDEO) == done[-1]
-    assert httpx.get(url, trust_env=False).content == VIDEO
-    assert not httpx.get(url.partition("?")[0], trust_env=False).is_success
-    assert 403 == httpx.delete(url, trust_env=False).status_code
+    assert httpx.get(url, trust_env=False, timeout=LIMIT_S).content == VIDEO
+    assert not httpx.get(url.partition("?")[0], trust_env=False, timeout=LIMIT_S).is_success
+    assert 403 == httpx.delete(url, trust_env=False, timeout=LIMIT_S).status_code
 
 
 @pytest.mark.azurite
@@ -98,9 +99,9 @@ def test_a_blob_of_that_name_that_holds_something_else_is_replaced(video: Path, 
     with BlobServiceClient.from_connection_string(azurite.connection_string) as service:
         name = blob_name(video, content_of(video))
         service.get_blob_client("videos", name).upload_blob(VIDEO[::-1], overwrite=True)
-    assert httpx.get(url, trust_env=False).content == VIDEO[::-1]
+    assert httpx.get(url, trust_env=False, timeout=LIMIT_S).content == VIDEO[::-1]
     upload_to_account(video, azurite.connection_string)
-    assert httpx.get(url, trust_env=False).content == VIDEO
+    assert httpx.get(url, trust_env=False, timeout=LIMIT_S).content == VIDEO
 
 
 def container_url(azurite: Any, permission: str, key: str | None = None) -> str:
@@ -121,7 +122,7 @@ def container_url(azurite: Any, permission: str, key: str | None = None) -> str:
 @pytest.mark.azurite
 def test_a_container_whose_sas_reads_gives_a_url_that_reads(video: Path, azurite: Any) -> None:
     url = upload_to_container(video, container_url(azurite, "rcw"))
-    assert VIDEO == httpx.get(url, trust_env=False).content
+    assert VIDEO == httpx.get(url, trust_env=False, timeout=LIMIT_S).content
 
 
 @pytest.mark.azurite

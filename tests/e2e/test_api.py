@@ -8,7 +8,6 @@ from fractions import Fraction
 from typing import Any
 from urllib.parse import unquote
 
-import httpx
 import jsonschema
 import pytest
 
@@ -36,9 +35,9 @@ def test_a_posted_url_becomes_an_edl(service: Service, match: bytes) -> None:
     assert status["state"] == "Completed"
     assert status["progress"]["done"] == status["progress"]["total"] > 1
     assert set(status["links"]) == {"cut.edl", "result.json"}
-    edl = httpx.get(status["links"]["cut.edl"])
+    edl = service.http.get(status["links"]["cut.edl"])
     assert edl.text.startswith("TITLE: Cup final\nFCM: NON-DROP FRAME\n")
-    result = httpx.get(status["links"]["result.json"]).json()
+    result = service.http.get(status["links"]["result.json"]).json()
     jsonschema.validate(result, service.http.get("/api/schemas/result.json").json())
     told = Result.model_validate(result)
     assert told.video.duration_frames == 1000

@@ -5,9 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-import time
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -18,18 +16,6 @@ from tests.support.in_process import LIGHT
 from tests.support.service import Service, problem
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
-
-
-def wait(service: Service, batch: str, limit_s: float = 180) -> dict[str, Any]:
-    deadline = time.monotonic() + limit_s
-    while time.monotonic() < deadline:
-        answer = service.http.get(f"/api/batches/{batch}")
-        status: dict[str, Any] = answer.json()
-        if answer.status_code == 200:
-            return status
-        assert answer.status_code == 202
-        time.sleep(0.2)
-    raise AssertionError(f"{batch} did not end within {limit_s} s: {status}")
 
 
 def test_a_batch_ends_by_itself_and_one_broken_file_costs_only_itself(service: Service) -> None:
@@ -43,7 +29,7 @@ def test_a_batch_ends_by_itself_and_one_broken_file_costs_only_itself(service: S
     # Somebody who waits is served meanwhile.
     _, status = service.run(service.upload(make_clip(60), "alone.mp4"))
     assert status["state"] == "Completed"
-    ended = wait(service, batch)
+    ended = service.wait_for_batch(batch)
     assert {"Completed": 10, "Failed": 1, "Refused": 1} == ended["counts"]
     assert {(10, "not_a_video"), (11, "blob_not_found")} == {
         (f["index"], f["code"]) for f in ended["failures"]
@@ -64,7 +50,7 @@ def test_json_lines_make_a_batch_too(service: Service) -> None:
     first = service.http.post("/api/batches", content=lines, headers=headers)
     again = service.http.post("/api/batches", content=lines, headers=headers)
     assert first.json()["id"] == again.json()["id"]
-    assert {"Completed": 2} == wait(service, first.json()["id"])["counts"]
+    assert {"Completed": 2} == service.wait_for_batch(first.json()["id"])["counts"]
 
 
 def test_a_batch_with_a_faulty_request_is_refused_whole(service: Service) -> None:

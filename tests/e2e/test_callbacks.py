@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 
 import pytest
@@ -13,6 +12,7 @@ from shared.callbacks import verify
 from tests.support.clips import make_clip
 from tests.support.receivers import Receiver, reset, say
 from tests.support.service import Service
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 
@@ -29,15 +29,13 @@ def test_a_receiver_is_told_how_each_job_ended_even_when_it_was_away(match: byte
             done, _ = service.run(service.upload(make_clip(50)), callback=callback)
             stopped = service.post(service.upload(match), callback=callback, segment_s=2).json()["id"]
             service.http.delete(f"/api/jobs/{stopped}")
-            deadline = time.monotonic() + 60
-            states: dict[str, str] = {}
-            while set(states.values()) != {"delivered"}:
-                assert time.monotonic() < deadline, (states, receiver.asked)
-                for job in (done, stopped):
-                    status = service.http.get(f"/api/jobs/{job}")
-                    assert "quitesecret" not in status.text
-                    states[job] = status.json()["callback"]["state"]
-                time.sleep(0.2)
+
+            def states() -> list[str]:
+                statuses = [service.http.get(f"/api/jobs/{job}") for job in (done, stopped)]
+                assert not [status for status in statuses if "quitesecret" in status.text]
+                return [status.json()["callback"]["state"] for status in statuses]
+
+            until(lambda: states() == ["delivered"] * 2, lambda: (states(), receiver.asked))
             assert "quitesecret" not in host.log.read_text()
     told = {}
     for asked in receiver.asked:

@@ -3,37 +3,43 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from infra.local.embedded import EmbeddedHost
-from infra.local.ports import free_port
 from shared.storage import paths
+from tests.support.ports import own_port
 from tests.support.service import Service
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 
 WORKERS = 2
 
 
-def test_a_killed_host_resumes_and_scores_only_what_was_in_flight_again(match: bytes, tmp_path: Path) -> None:
+@pytest.fixture
+def port() -> Iterator[int]:
+    """Of the storage in both lives: the URL of the video names it."""
+    with own_port() as free:
+        yield free
+
+
+def test_a_killed_host_resumes_and_scores_only_what_was_in_flight_again(
+    match: bytes, tmp_path: Path, port: int
+) -> None:
     options: dict[str, Any] = {"segment_s": 2, "cut": {"thresholds": {"highlight": 0.1}}}
-    azurite_port = free_port(0, 0, "")
 
     def host() -> EmbeddedHost:
-        return EmbeddedHost(data=tmp_path / "data", workers=WORKERS, azurite_port=azurite_port)
+        return EmbeddedHost(data=tmp_path / "data", workers=WORKERS, azurite_port=port)
 
     with host() as first:
         service = Service(first)
         url = service.upload(match)
         job = service.post(url, **options).json()["id"]
-        deadline = time.monotonic() + 60
-        while service.http.get(f"/api/jobs/{job}").json()["progress"]["done"] < 5:
-            assert time.monotonic() < deadline
-            time.sleep(0.05)
+        until(lambda: service.http.get(f"/api/jobs/{job}").json()["progress"]["done"] >= 5)
         finished = units(service, job)
         first.kill()
 

@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from tests.support.service import Service, problem
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 
@@ -35,21 +36,15 @@ def live(service: Service, job: str) -> list[str]:
     return [run for run, status in runs(service, job).items() if status not in OVER]
 
 
-def until(service: Service, job: str, done: Callable[[dict[str, Any]], bool], limit_s: float = 60) -> None:
-    deadline = time.monotonic() + limit_s
-    while not done(service.http.get(f"/api/jobs/{job}").json()):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+def until_status(service: Service, job: str, done: Callable[[dict[str, Any]], bool]) -> None:
+    until(lambda: done(service.http.get(f"/api/jobs/{job}").json()))
 
 
 def settled(service: Service, job: str, *states: str) -> dict[str, Any]:
     """The job's end, which is one of these; and nothing of it goes on or stands in the queue."""
     status = service.wait(job)
     assert status["state"] in states
-    deadline = time.monotonic() + 30
-    while live(service, job):
-        assert time.monotonic() < deadline, runs(service, job)
-        time.sleep(0.1)
+    until(lambda: not live(service, job), lambda: runs(service, job))
     store = service.blobs.get_container_client("matchcut")
     assert [] == [name for name in store.list_blob_names(name_starts_with="open/") if job in name]
     assert status["state"] == service.http.get(f"/api/jobs/{job}").json()["state"]
@@ -94,9 +89,9 @@ def test_of_two_bodies_that_race_for_one_key_one_wins(service: Service, match: b
 def test_a_cancelled_job_ends_and_no_run_of_it_lives_on(service: Service, match: bytes, moment: str) -> None:
     job = service.post(service.upload(match), **LONG).json()["id"]
     if moment == "while it is planned":
-        until(service, job, lambda status: status["state"] != "Queued")
+        until_status(service, job, lambda status: status["state"] != "Queued")
     elif moment == "while it is scored":
-        until(service, job, lambda status: status["progress"]["done"] > 0)
+        until_status(service, job, lambda status: status["progress"]["done"] > 0)
     answers = at_once(*[lambda: service.http.delete(f"/api/jobs/{job}")] * 5)
     assert {"Cancelled"} == {answer.json()["state"] for answer in answers}
     assert {202, 200} >= {answer.status_code for answer in answers}
@@ -105,7 +100,7 @@ def test_a_cancelled_job_ends_and_no_run_of_it_lives_on(service: Service, match:
 
 def test_a_retry_of_a_job_that_runs_is_the_job(service: Service, match: bytes) -> None:
     job = service.post(service.upload(match), **LONG).json()["id"]
-    until(service, job, lambda status: status["progress"]["done"] > 0)
+    until_status(service, job, lambda status: status["progress"]["done"] > 0)
     answers = at_once(*[lambda: service.http.post(f"/api/jobs/{job}/retry")] * 10)
     assert {202} == {answer.status_code for answer in answers}
     assert [job] == list(runs(service, job))
@@ -128,7 +123,7 @@ def test_cancels_retries_and_posts_at_once_leave_at_most_one_live_run_and_an_end
     url = service.upload(match)
     job = service.post(url, **LONG).json()["id"]
     if turn:
-        until(service, job, lambda status: status["progress"]["done"] >= turn)
+        until_status(service, job, lambda status: status["progress"]["done"] >= turn)
 
     def watch() -> httpx.Response:
         most = 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -18,18 +17,11 @@ from orchestrator.threads import SOURCE_THREADS
 from tests.support.clips import make_clip
 from tests.support.receivers import BLOB, Play, Receiver, drip
 from tests.support.service import Service, problem
+from tests.support.waiting import until
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
-_LIMIT_S = 120
 MANY = 70
 """More than the API has threads of any kind."""
-
-
-def until(holds: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + _LIMIT_S
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
 
 
 def drip_until(over: threading.Event) -> Play:

@@ -110,7 +110,7 @@ def test_shares_of_the_sides_follow_a_figure_and_fade_between_three_and_four_ten
     assert pytest.approx([0, 0, 0, 0.5, 1], abs=0.1) == right
 
 
-@settings(max_examples=15, deadline=None, derandomize=True)
+@settings(max_examples=15, derandomize=True)
 @given(
     places=some.lists(some.integers(20, source.WIDTH - 20), max_size=8),
     height=some.integers(40, 120),

@@ -13,7 +13,7 @@ from samples.script import Script, write_script
 SCRIPTS = [write_script(seed, 30 + seed * 3) for seed in range(25)]
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(st.integers(0, 10**6))
 def test_the_same_seed_gives_the_same_script(seed: int) -> None:
     one, two = write_script(seed, 30), write_script(seed, 30)

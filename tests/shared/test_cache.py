@@ -90,7 +90,7 @@ def test_the_least_recently_used_values_go_first(method: str) -> None:
 def test_a_slow_load_holds_up_no_other_key() -> None:
     cache, go = Cache[int](60), threading.Event()
     with ThreadPoolExecutor(1) as pool:
-        slow = pool.submit(cache.get_shared, "slow", lambda: 1 if go.wait(10) else 0)
+        slow = pool.submit(cache.get_shared, "slow", lambda: 1 if go.wait(60) else 0)
         assert 2 == cache.get_shared("quick", lambda: 2)
         go.set()
         assert 1 == slow.result()

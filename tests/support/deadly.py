@@ -21,13 +21,13 @@ __all__ = ["app"]
 DEADLY_UNIT = 1
 
 
-def _run_score(settings: Any, store: Any, job: str, unit: int) -> Any:
+def _run_score(settings: Any, records: Records, unit: int) -> Any:
     if unit == DEADLY_UNIT:
         while not Path(os.environ["DEADLY_FROM"]).exists():
             time.sleep(0.05)
         os.kill(os.getppid(), signal.SIGKILL)
         os.killpg(0, signal.SIGKILL)
-    return run_score(settings, Records(store, job), unit)
+    return run_score(settings, records, unit)
 
 
 mock.patch("activities.score_segment.run_score", _run_score).start()

@@ -8,6 +8,7 @@ from durabletask.internal import helpers
 from durabletask.internal import orchestrator_service_pb2 as pb
 
 from infra.local.durable import TERMINAL, EngineServer
+from tests.support.waiting import LIMIT_S
 
 
 class Worker:
@@ -15,7 +16,7 @@ class Worker:
 
     def __init__(self, server: EngineServer) -> None:
         self.stub = server.stub
-        self._items = self.stub.GetWorkItems(pb.GetWorkItemsRequest(), timeout=20)
+        self._items = self.stub.GetWorkItems(pb.GetWorkItemsRequest(), timeout=LIMIT_S)
 
     def start(self, instance: str) -> None:
         request = pb.CreateInstanceRequest(instanceId=instance, name="n")

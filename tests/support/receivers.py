@@ -15,6 +15,12 @@ from types import TracebackType
 
 import trustme
 
+from shared.network import Patience
+
+PATIENT = Patience(connect_s=60, read_s=60, whole_s=120)
+"""Where the other side answers, on a machine however busy."""
+HASTY = Patience(connect_s=60, read_s=1, whole_s=2)
+"""Where it does not answer, or not to the end."""
 Play = Callable[[socket.socket], None]
 """What a server does with a connection once it has read the request."""
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +12,9 @@ import httpx
 
 from infra.local.embedded import EmbeddedHost
 from infra.local.http import PREFIX
+from tests.support.waiting import LIMIT_S, until
 
 TINY = "tests.infra.local.apps.tiny.function_app"
-_LIMIT_S = 60
 
 
 @dataclass
@@ -35,16 +36,24 @@ class Api:
 
     def wait(self, instance: str, *statuses: str) -> dict[str, Any]:
         """Until the instance has ended, or has one of the statuses."""
-        deadline = time.monotonic() + _LIMIT_S
-        while time.monotonic() < deadline:
+        seen: dict[str, Any] = {}
+
+        def there() -> bool:
+            nonlocal seen
             answer = self.status(instance)
-            seen: dict[str, Any] = answer.json()
-            if seen["runtimeStatus"] in statuses if statuses else answer.status_code != 202:
-                return seen
-            time.sleep(0.01)
-        raise AssertionError(f"{instance} did not end: {seen}")
+            seen = answer.json()
+            return seen["runtimeStatus"] in statuses if statuses else answer.status_code != 202
+
+        until(there, lambda: f"{instance} did not end: {seen}")
+        return seen
 
     def run(self, name: str, instance: str, value: Any = None) -> Any:
         """Start, wait, and give the output."""
         assert self.start(name, instance, value).status_code == 202
         return self.wait(instance)["output"]
+
+
+@contextmanager
+def api_of(host: EmbeddedHost) -> Iterator[Api]:
+    with httpx.Client(base_url=host.base_url, trust_env=False, timeout=LIMIT_S) as http:
+        yield Api(http, host)

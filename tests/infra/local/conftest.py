@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import httpx
 import pytest
 
 from infra.local.app import App, load
 from infra.local.embedded import EmbeddedHost
-from tests.support.tiny import TINY, Api
+from tests.support.tiny import TINY, Api, api_of
 
 
 @pytest.fixture(scope="session")
@@ -25,5 +24,5 @@ def host() -> Iterator[EmbeddedHost]:
 
 @pytest.fixture(scope="session")
 def api(host: EmbeddedHost) -> Iterator[Api]:
-    with httpx.Client(base_url=host.base_url, trust_env=False, timeout=30) as http:
-        yield Api(http, host)
+    with api_of(host) as running:
+        yield running

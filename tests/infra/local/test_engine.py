@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -127,14 +127,16 @@ def test_only_so_many_that_are_over_are_kept_and_the_oldest_go_first(two: Engine
     assert ["running", "c", "d"] == there(worker, "running", *"abcd")
 
 
-def test_what_is_over_for_long_enough_is_purged_by_the_sweep() -> None:
-    server = EngineServer(Retention(age_s=0.2, count=100))
+def test_what_is_over_for_long_enough_is_purged_by_the_sweep(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 1000.0
+    monkeypatch.setattr("infra.local.durable.engine.time", SimpleNamespace(monotonic=lambda: now_s))
+    server = EngineServer(Retention(age_s=60, count=100))
     worker = Worker(server)
     for name in "ab":
         run_to_its_end(worker, name)
     assert 0 == server.engine.purge_over()
     assert ["a", "b"] == there(worker, *"ab")
-    time.sleep(0.25)
+    now_s += 60
     assert 2 == server.engine.purge_over()
     assert [] == there(worker, *"ab")
     server.stop()

@@ -10,6 +10,7 @@ import httpx
 import pytest
 
 from tests.support.tiny import Api
+from tests.support.waiting import LIMIT_S, until
 
 pytestmark = pytest.mark.e2e
 
@@ -154,9 +155,8 @@ def test_a_running_instance_is_not_started_twice_and_an_ended_one_is_replaced(ap
 def test_terminate_takes_sub_orchestrations_along_and_queued_activities_do_not_run(
     api: Api, tmp_path: Path
 ) -> None:
-    api.start("marks", "ended", {"folder": str(tmp_path), "count": 20, "nap_s": 0.3})
-    while len(list(tmp_path.iterdir())) < 2:
-        time.sleep(0.01)
+    api.start("marks", "ended", {"folder": str(tmp_path), "count": 100, "nap_s": 0.3})
+    until(lambda: len(list(tmp_path.iterdir())) >= 2)
     assert 202 == api.manage("POST", "instances/ended/terminate?reason=enough").status_code
     assert "Terminated" == api.wait("ended")["runtimeStatus"]
     children = [i for i in _instances(api) if i["name"] == "marks_block"]
@@ -164,7 +164,8 @@ def test_terminate_takes_sub_orchestrations_along_and_queued_activities_do_not_r
     ran = len(list(tmp_path.iterdir()))
     assert [0] == api.run("fan_out", "after-ended", 1)
     time.sleep(0.4)
-    assert ran <= len(list(tmp_path.iterdir())) <= 4
+    assert ran <= len(list(tmp_path.iterdir())) <= ran + 2, "only what was in flight"
+    assert ran < 100
 
 
 def test_suspend_holds_and_resume_goes_on(api: Api) -> None:
@@ -239,7 +240,7 @@ def test_instances_are_listed_by_prefix_status_and_page(api: Api) -> None:
 
 def test_the_links_follow_the_address_that_was_called(api: Api) -> None:
     port = api.host.base_url.rpartition(":")[2]
-    with httpx.Client(base_url=f"http://localhost:{port}", trust_env=False) as http:
+    with httpx.Client(base_url=f"http://localhost:{port}", trust_env=False, timeout=LIMIT_S) as http:
         path = "/runtime/webhooks/durabletask/orchestrators/fan_out"
         assert http.post(path, json="1").json()["statusQueryGetUri"].startswith(f"http://localhost:{port}/")
 

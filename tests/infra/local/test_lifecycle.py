@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import socket
 import subprocess
 import sys
-import time
 from pathlib import Path
 
-import httpx
 import pytest
 
 from infra.local.azurite import Azurite
@@ -20,8 +17,9 @@ from infra.local.embedded import EmbeddedHost, HostFailed
 from shared import names
 from shared.settings import Settings
 from shared.storage import BlobStore, paths
-from tests.support.processes import descendants, still_running
-from tests.support.tiny import TINY, Api
+from tests.support.processes import descendants, kill, still_running
+from tests.support.tiny import TINY, api_of
+from tests.support.waiting import LIMIT_S, read_if_there, until
 
 RESUMABLE = "tests.infra.local.apps.resumable.function_app"
 ELSEWHERE = "UseDevelopmentStorage=true"
@@ -37,7 +35,7 @@ def command(*arguments: str) -> subprocess.CompletedProcess[str]:
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=LIMIT_S,
     )
 
 
@@ -47,14 +45,12 @@ def test_a_signal_ends_the_host_with_all_its_processes(number: signal.Signals) -
     with EmbeddedHost(app=TINY, workers=2) as host:
         family = descendants(host.pid)
         assert 3 == len(family), "two workers and Azurite"
-        with httpx.Client(base_url=host.base_url, trust_env=False) as http:
-            busy = {"activity": "child", "input": str(host.data / "pid")}
-            path = "/runtime/webhooks/durabletask/orchestrators/one/busy"
-            http.post(path, json=json.dumps(busy))
-            child = _wait_for_pid(host.data / "pid")
+        with api_of(host) as api:
+            api.start("one", "busy", {"activity": "child", "input": str(host.data / "pid")})
+            child = int(until(lambda: read_if_there(host.data / "pid")))
         os.kill(host.pid, number)
-        assert 0 == host.wait(20)
-        assert [] == still_running([*family, child], limit_s=1)
+        assert 0 == host.wait(LIMIT_S)
+        assert [] == still_running([*family, child])
 
 
 @pytest.mark.azurite
@@ -69,9 +65,9 @@ def test_a_killed_host_leaves_no_worker_and_no_azurite() -> None:
 def test_a_host_whose_azurite_ends_says_so_and_ends() -> None:
     with EmbeddedHost(app=TINY, workers=1) as host:
         family = descendants(host.pid)
-        os.kill(host.azurite_pid or 0, signal.SIGKILL)
-        assert 1 == host.wait(15)
-        assert [] == still_running(family, limit_s=1)
+        kill(azurite_of(host))
+        assert 1 == host.wait(LIMIT_S)
+        assert [] == still_running(family)
         last = host.log.read_text().splitlines()[-1]
         assert f"Azurite ended with code -9; see {host.data.resolve() / 'azurite.log'}." == last
 
@@ -90,16 +86,17 @@ def test_unfinished_jobs_go_on_after_a_kill_and_do_not_repeat_what_was_done(tmp_
     with EmbeddedHost(app=RESUMABLE, workers=1, data=tmp_path) as host:
         store = _store(host.connection_string)
         store.put(paths.request_path(job), b"{}")
-        with httpx.Client(base_url=host.base_url, trust_env=False) as http:
-            http.post(f"/runtime/webhooks/durabletask/orchestrators/{names.JOB}/{job}", json=json.dumps(job))
-        _until(lambda: len(list(store.list("done/"))) >= 2)
+        with api_of(host) as api:
+            api.start(names.JOB, job, job)
+        until(lambda: len(list(store.list("done/"))) >= 2)
         host.kill()
-        still_running([host.azurite_pid or 0])
+        assert [] == still_running([azurite_of(host)])
     with Azurite(tmp_path) as azurite:
         before = set(_store(azurite.connection_string).list("done/"))
     with EmbeddedHost(app=RESUMABLE, workers=1, data=tmp_path) as host:
         store = _store(host.connection_string)
-        _until(lambda: store.exists(paths.end_path(job)))
+        store.put("go", b"{}")
+        until(lambda: store.exists(paths.end_path(job)))
         runs = [path.split("/")[2] for path in store.list("ran/")]
     assert 2 <= len(before) < 6
     assert {str(n) for n in range(6)} == set(runs)
@@ -150,26 +147,17 @@ def _store(connection_string: str) -> BlobStore:
     return BlobStore.from_settings(Settings(storage=connection_string))
 
 
-def _until(true: object, limit_s: float = 30) -> None:
-    assert callable(true)
-    deadline = time.monotonic() + limit_s
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
-def _wait_for_pid(path: Path) -> int:
-    _until(lambda: path.exists() and path.read_text())
-    return int(path.read_text())
+def azurite_of(host: EmbeddedHost) -> int:
+    assert host.azurite_pid
+    return host.azurite_pid
 
 
 def test_the_host_keeps_as_many_instances_that_are_over_as_it_is_told() -> None:
     settings = {"MATCHCUT_HISTORY_COUNT": "2"}
     with (
         EmbeddedHost(app=TINY, workers=1, storage=ELSEWHERE, env=settings) as running,
-        httpx.Client(base_url=running.base_url, trust_env=False) as http,
+        api_of(running) as api,
     ):
-        api = Api(http, running)
         for n in range(4):
             api.run("fan_out", f"kept-{n}", 1)
         listed = api.manage("GET", "instances").json()

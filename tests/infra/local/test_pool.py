@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import signal
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,11 +12,11 @@ from queue import SimpleQueue
 import pytest
 
 from infra.local.workers import Failure, Work, WorkerPool
-from tests.support.processes import descendants, still_running
+from tests.support.processes import command, descendants, kill, still_running
 from tests.support.tiny import TINY
+from tests.support.waiting import LIMIT_S, read_if_there, until
 
 Outcome = str | Failure
-_LIMIT_S = 30
 
 
 class Calls:
@@ -35,7 +33,7 @@ class Calls:
         self._pool.submit(Work(function, payload, "id", wanted, lambda o: ended.put((number, o))))
 
     def take(self, count: int) -> list[tuple[int, Outcome]]:
-        return [self._ended.get(timeout=_LIMIT_S) for _ in range(count)]
+        return [self._ended.get(timeout=LIMIT_S) for _ in range(count)]
 
     def one(self, function: str, payload: str = "1") -> Outcome:
         self.send(function, payload)
@@ -90,11 +88,9 @@ def test_a_killed_worker_fails_its_own_activity_and_the_next_ones_run(calls: Cal
 
 def test_a_worker_killed_while_idle_costs_nothing(calls: Calls) -> None:
     calls.one("double")
-    workers = descendants(os.getpid())
-    for pid in workers:
-        if b"infra.local.workers.worker" in Path(f"/proc/{pid}/cmdline").read_bytes():
-            os.kill(pid, signal.SIGKILL)
-    time.sleep(0.05)
+    workers = [pid for pid in descendants(os.getpid()) if "infra.local.workers.worker" in command(pid)]
+    assert workers
+    kill(*workers)
     assert "2" == calls.one("double")
 
 
@@ -113,9 +109,7 @@ def test_the_worker_of_work_that_is_no_longer_wanted_ends_after_a_grace_and_anot
         blocked = {"folder": str(tmp_path), "n": 1, "nap_s": 3600}
         calls.send("mark", json.dumps(blocked), lambda: not cancelled.is_set())
         calls.send("double", "2")
-        deadline = time.monotonic() + _LIMIT_S
-        while not (tmp_path / "1").exists() and time.monotonic() < deadline:
-            time.sleep(0.02)
+        until((tmp_path / "1").exists)
         cancelled.set()
         ended = "the worker process that ran it was ended: nobody waited for its work any more"
         assert [(0, Failure("NotWanted", ended)), (1, "4")] == calls.take(2)
@@ -136,10 +130,7 @@ def test_stopping_ends_what_an_activity_has_started(tmp_path: Path) -> None:
     pool = WorkerPool(TINY, 1, "{}")
     pid_file = tmp_path / "pid"
     Calls(pool).send("child", f'"{pid_file}"')
-    deadline = time.monotonic() + _LIMIT_S
-    while not (pid_file.exists() and pid_file.read_text()) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    child = int(pid_file.read_text())
+    child = int(until(lambda: read_if_there(pid_file)))
     pool.stop()
     assert [] == still_running([child])
 

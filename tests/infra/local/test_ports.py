@@ -7,6 +7,7 @@ import socket
 import pytest
 
 from infra.local.ports import PortTaken, free_port, listen
+from tests.support.ports import own_port
 
 
 def test_a_named_port_that_is_taken_is_a_sentence_with_port_and_option() -> None:
@@ -33,5 +34,5 @@ def test_an_answer_does_not_wait_for_its_head_to_be_acknowledged() -> None:
 
 
 def test_a_default_port_that_is_free_is_taken() -> None:
-    port = free_port(0, 0, "--port")
-    assert port == free_port(None, port, "--port")
+    with own_port() as port:
+        assert port == free_port(None, port, "--port")

@@ -45,7 +45,7 @@ def test_each_task_is_sent_once_with_its_position_as_id(tiny: App) -> None:
     assert json.dumps({"asked": 3}) == made.custom_status
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(order=st.permutations(range(5)), batch=st.integers(1, 5))
 def test_answers_keep_their_order_whatever_order_they_come_in(
     tiny: App, order: list[int], batch: int

@@ -4,24 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import time
 from collections.abc import Iterator
 from datetime import datetime
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from infra.local.app import AppError, load
 from infra.local.embedded import EmbeddedHost
 from infra.local.timers.triggers import Timer
 from tests.support.processes import still_running
-from tests.support.tiny import Api
+from tests.support.tiny import api_of
+from tests.support.waiting import LIMIT_S, read_if_there, until
 
 TIMED = "tests.infra.local.apps.timed.function_app"
-_LIMIT_S = 60
 
 
 @dataclasses.dataclass
@@ -31,14 +29,12 @@ class Timed:
 
     def runs(self, name: str, count: int) -> list[dict[str, Any]]:
         """The first runs of a function, once there are so many."""
-        deadline = time.monotonic() + _LIMIT_S
-        while time.monotonic() < deadline:
-            path = self.folder / name
-            lines = path.read_text().splitlines() if path.exists() else []
-            if len(lines) >= count:
-                return [json.loads(line) for line in lines[:count]]
-            time.sleep(0.05)
-        raise AssertionError(f"{name} ran {len(lines)} times; {self.host.log.read_text()[-2000:]}")
+
+        def lines() -> list[str]:
+            return read_if_there(self.folder / name).splitlines()
+
+        until(lambda: len(lines()) >= count, lambda: (name, lines(), self.host.log.read_text()[-2000:]))
+        return [json.loads(line) for line in lines()[:count]]
 
     def logged(self, message: str, function: str) -> list[dict[str, Any]]:
         lines = [json.loads(line) for line in self.host.log.read_text().splitlines() if line[:1] == "{"]
@@ -58,8 +54,8 @@ def test_a_timer_function_runs_at_each_moment_of_the_schedule_that_a_setting_nam
     runs = timed.runs("beat", 5)[1:]  # the first has to start the process
     for before, run in pairwise(runs):
         announced = datetime.fromisoformat(before["status"]["Next"]).timestamp()
-        assert 0 <= run["start"] - announced < 5
-        assert 0 <= before["start"] - datetime.fromisoformat(run["status"]["Last"]).timestamp() < 5
+        assert 0 <= run["start"] - announced < LIMIT_S
+        assert 0 <= before["start"] - datetime.fromisoformat(run["status"]["Last"]).timestamp() < LIMIT_S
     assert 1 == len({run["pid"] for run in runs})
 
 
@@ -69,12 +65,9 @@ def test_a_function_that_runs_on_startup_starts_an_orchestration_and_leaves_no_p
 ) -> None:
     (run,) = timed.runs("at_start", 1)
     assert ("by-timer", False) == (run["started"], run["past_due"])
-    with httpx.Client(base_url=timed.host.base_url, trust_env=False) as http:
-        seen = Api(http, timed.host).wait("by-timer")
+    with api_of(timed.host) as api:
+        seen = api.wait("by-timer")
     assert ("Completed", 1) == (seen["runtimeStatus"], seen["output"])
-    deadline = time.monotonic() + 5
-    while still_running([run["pid"]]) and time.monotonic() < deadline:
-        time.sleep(0.05)
     assert [] == still_running([run["pid"]])
     assert "0001-01-01T00:00:00+00:00" == run["status"]["Last"]
     assert run["status"]["Next"].endswith("-01-01T00:00:00+00:00")
@@ -112,9 +105,7 @@ def test_a_run_that_is_going_on_ends_with_the_host(tmp_path: Path) -> None:
         timed = Timed(running, tmp_path)
         timed.runs("hangs", 1)
         pid = int((tmp_path / "hangs").read_text())
-        began = time.monotonic()
-        assert 0 == running.stop()
-        assert time.monotonic() - began < 10
+        assert 0 == running.stop(LIMIT_S)
         assert [] == still_running([pid])
         assert [] == timed.logged("a timer function failed", "slow")
 

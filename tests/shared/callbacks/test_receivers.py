@@ -25,7 +25,7 @@ from shared.contracts import Delivery
 from shared.errors import BadCallback, CallbackNotAllowed
 from shared.network import Endpoint, Guard, Patience
 from shared.settings import Settings, webhook_key
-from tests.support.receivers import Play, Receiver, drip, reset, say, silence
+from tests.support.receivers import HASTY, PATIENT, Play, Receiver, drip, reset, say, silence
 
 # The example that the libraries of Standard Webhooks all test themselves with.
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -35,7 +35,6 @@ STAMP = 1614265330
 SIGNATURE = "v1,g0hM9SsE+OTPJTGt/tmIKtSyZlE3uFJELVlNIOLJ1OE="
 
 NEW_SECRET = "whsec_" + base64.b64encode(bytes(range(32))).decode()
-HASTY = Patience(connect_s=2, read_s=1, whole_s=2)
 API = Path(__file__).resolve().parents[3] / "docs" / "api.md"
 
 
@@ -301,9 +300,9 @@ def test_any_retry_after_is_a_wait_within_the_limit(text: str) -> None:
     assert 0 <= retry_after_s(text, NOW) <= 4 * 3600
 
 
-def send(receiver: Receiver, number: int = 1) -> Delivery:
+def send(receiver: Receiver, number: int = 1, patience: Patience = PATIENT) -> Delivery:
     callback = Callback(Endpoint("http", "127.0.0.1", receiver.port), "/hooks", "token=x")
-    return attempt_delivery(settings(), callback, "m-1", number, BODY, NOW, patience=HASTY)
+    return attempt_delivery(settings(), callback, "m-1", number, BODY, NOW, patience=patience)
 
 
 def test_a_delivery_carries_the_three_headers_and_is_the_last() -> None:
@@ -341,7 +340,7 @@ def test_what_the_receiver_does_says_what_comes_next(
     play: Play, status: int | None, error: str | None, next_s: int | None
 ) -> None:
     with Receiver(play) as receiver:
-        made = send(receiver)
+        made = send(receiver, patience=HASTY if error == "timeout" else PATIENT)
     assert (made.status, made.error, made.next_s) == (status, error, next_s)
     assert len(receiver.asked) == 1
 
@@ -355,5 +354,5 @@ def test_after_the_last_attempt_there_is_no_next() -> None:
 def test_a_receiver_whose_address_is_not_public_is_written_down_and_gets_nothing() -> None:
     callback = Callback(Endpoint("https", "hooks.example.com", 443), "/", "")
     guard = Guard((), lambda _host, _port: ["169.254.169.254"])
-    made = attempt_delivery(settings(), callback, "m-1", 1, BODY, NOW, guard, HASTY)
+    made = attempt_delivery(settings(), callback, "m-1", 1, BODY, NOW, guard, PATIENT)
     assert (made.status, made.error, made.next_s) == (None, "host_not_allowed", 5)

@@ -16,17 +16,15 @@ from shared.callbacks.sending import BACKOFF_S
 from shared.contracts import ErrorBody, JobRequest, State, StoredRequest
 from shared.errors import FileNotReady
 from shared.jobs import deliver
-from shared.network import Patience
 from shared.settings import Settings
 from shared.steps import close_run
 from shared.storage import BlobStore, Records, Secrets, find_callback_query, keep_secrets, paths
-from tests.support.receivers import Play, Receiver, reset, say
+from tests.support.receivers import PATIENT, Play, Receiver, reset, say
 
 pytestmark = pytest.mark.azurite
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 TOKEN = "token=quitesecret"
-HASTY = Patience(connect_s=2, read_s=2, whole_s=4)
 FAILED = ErrorBody(code="not_a_video", message="No.", action="Send one.", retryable=False)
 
 
@@ -59,7 +57,7 @@ class Told:
             close_run(Records(self.store, self.run), state, FAILED if state is State.FAILED else None)
 
     def deliver(self, number: int) -> tuple[str, int]:
-        outcome = deliver(self.settings, self.store, self.run, number, patience=HASTY)
+        outcome = deliver(self.settings, self.store, self.run, number, patience=PATIENT)
         return outcome["state"], outcome["wait_s"]
 
     @property

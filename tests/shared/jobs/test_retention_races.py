@@ -173,7 +173,6 @@ def test_no_sweep_removes_what_an_open_job_needs(azurite: Azurite, monkeypatch: 
         settings=settings(
             max_examples=8,
             stateful_step_count=16,
-            deadline=None,
             derandomize=True,
             phases=[Phase.generate],
             suppress_health_check=list(HealthCheck),

@@ -16,7 +16,7 @@ from shared.settings import ROOT
 from tests.support.pictures import Shown, clip_model, feed, head_model, image_of, score_segment
 
 FILM, NTSC = Fraction(25), Fraction(30000, 1001)
-SETTINGS = settings(max_examples=25, deadline=None)
+SETTINGS = settings(max_examples=25)
 
 
 @pytest.fixture(scope="module")

@@ -20,10 +20,22 @@ from shared.settings import Settings
 from shared.storage import split_secret
 from shared.video import BlobFacts, look_up, open_source, parse_source, read_ranges
 from shared.video.source import Pace
-from tests.support.receivers import BLOB, Authority, Play, Receiver, drip, flood, reset, say, silence
+from tests.support.ports import own_port
+from tests.support.receivers import (
+    BLOB,
+    HASTY,
+    PATIENT,
+    Authority,
+    Play,
+    Receiver,
+    drip,
+    flood,
+    reset,
+    say,
+    silence,
+)
 
 HOST = "hooks.example.com"
-HASTY = Patience(connect_s=2, read_s=1, whole_s=2)
 
 
 @pytest.fixture(scope="module")
@@ -63,12 +75,12 @@ LOCAL = "127.0.0.1/32"
 
 
 def ask(
-    receiver: Receiver, guard: Guard, ca: Path | None, patience: Patience = HASTY, host: str = HOST
+    receiver: Receiver, guard: Guard, ca: Path | None, patience: Patience = PATIENT, host: str = HOST
 ) -> Answer:
     return post(Endpoint("https", host, receiver.port), "/in?token=x", b"{}", {}, guard, ca, patience)
 
 
-def failure(receiver: Receiver, guard: Guard, ca: Path | None, patience: Patience = HASTY) -> str:
+def failure(receiver: Receiver, guard: Guard, ca: Path | None, patience: Patience = PATIENT) -> str:
     with pytest.raises(NoAnswer) as caught:
         ask(receiver, guard, ca, patience)
     return caught.value.code
@@ -86,6 +98,13 @@ def receive(authority: Authority) -> Iterator[Any]:
     yield start
     for receiver in opened:
         receiver.__exit__(None, None, None)
+
+
+@pytest.fixture
+def port() -> Iterator[int]:
+    """For two receivers at two addresses."""
+    with own_port() as free:
+        yield free
 
 
 def test_the_post_arrives_as_it_was_sent_under_the_host_s_own_name(
@@ -110,11 +129,10 @@ def test_an_address_that_is_not_allowed_gets_no_packet(receive: Any, authority: 
 
 
 def test_a_name_that_changes_its_address_is_checked_again_for_each_connection(
-    receive: Any, authority: Authority
+    receive: Any, authority: Authority, port: int
 ) -> None:
     """127.0.0.2 stands for the public address here, 127.0.0.1 for what an attacker is after."""
-    public = receive(address="127.0.0.2")
-    private = receive(port=public.port)
+    public, private = (receive(address=a, port=port) for a in ("127.0.0.2", "127.0.0.1"))
     guard = lets(Names("127.0.0.2", "127.0.0.1"), "127.0.0.2/32")
     assert ask(public, guard, authority.bundle) == Answer(204, None)
     with pytest.raises(HostNotAllowed):
@@ -122,9 +140,10 @@ def test_a_name_that_changes_its_address_is_checked_again_for_each_connection(
     assert (public.connections, private.connections) == (1, 0)
 
 
-def test_a_second_answer_between_check_and_connect_does_not_exist(receive: Any, authority: Authority) -> None:
-    public = receive(address="127.0.0.2")
-    private = receive(port=public.port)
+def test_a_second_answer_between_check_and_connect_does_not_exist(
+    receive: Any, authority: Authority, port: int
+) -> None:
+    public, private = (receive(address=a, port=port) for a in ("127.0.0.2", "127.0.0.1"))
     names = Names("127.0.0.2", "127.0.0.1")
     ask(public, lets(names, "127.0.0.0/8"), authority.bundle)
     assert (names.asked, public.connections, private.connections) == (1, 1, 0)
@@ -170,9 +189,7 @@ def test_proxies_of_the_environment_are_not_asked(
 def test_an_answer_that_breaks_or_does_not_come_ends_in_time(
     play: Play, code: str, receive: Any, authority: Authority
 ) -> None:
-    began = time.monotonic()
-    assert failure(receive(play), lets(Names("127.0.0.1"), LOCAL), authority.bundle) == code
-    assert time.monotonic() - began < 10
+    assert failure(receive(play), lets(Names("127.0.0.1"), LOCAL), authority.bundle, HASTY) == code
 
 
 @pytest.mark.parametrize(
@@ -187,11 +204,9 @@ def test_an_answer_that_is_no_http_is_broken(answer: bytes, receive: Any, author
 def test_a_handshake_that_is_never_finished_ends_in_time(authority: Authority) -> None:
     with socket.create_server(("127.0.0.1", 0)) as mute:
         endpoint = Endpoint("https", HOST, mute.getsockname()[1])
-        began = time.monotonic()
         with pytest.raises(NoAnswer) as caught:
             post(endpoint, "/", b"", {}, lets(Names("127.0.0.1"), LOCAL), authority.bundle, HASTY)
     assert caught.value.code == "timeout"
-    assert time.monotonic() - began < 10
 
 
 def test_of_a_huge_answer_only_the_beginning_is_read(receive: Any, authority: Authority) -> None:
@@ -216,22 +231,20 @@ def test_the_status_counts_even_where_the_rest_never_comes(receive: Any, authori
         peer.sendall(b"HTTP/1.1 200 Said\r\nContent-Length: 100\r\n\r\nhalf")
         silence(peer)
 
-    assert ask(receive(half), lets(Names("127.0.0.1"), LOCAL), authority.bundle).status == 200
+    patience = Patience(connect_s=60, read_s=3, whole_s=60)
+    assert ask(receive(half), lets(Names("127.0.0.1"), LOCAL), authority.bundle, patience).status == 200
 
 
 def test_nobody_there_and_no_such_name_are_told_apart(authority: Authority) -> None:
     def unknown(host: str, port: int) -> list[str]:
         raise socket.gaierror(socket.EAI_NONAME, "unknown")
 
-    with socket.create_server(("127.0.0.1", 0)) as taken:
-        endpoint = Endpoint("https", HOST, taken.getsockname()[1])
-    for guard, code in (
-        (lets(Names("127.0.0.1"), LOCAL), "unreachable"),
-        (Guard((), unknown), "unknown_host"),
-    ):
-        with pytest.raises(NoAnswer) as caught:
-            post(endpoint, "/", b"", {}, guard, authority.bundle, HASTY)
-        assert caught.value.code == code
+    nobody, nowhere = lets(Names("127.0.0.1"), LOCAL), Guard((), unknown)
+    with own_port() as port:
+        for guard, code in ((nobody, "unreachable"), (nowhere, "unknown_host")):
+            with pytest.raises(NoAnswer) as caught:
+                post(Endpoint("https", HOST, port), "/", b"", {}, guard, authority.bundle, PATIENT)
+            assert caught.value.code == code
 
 
 def test_no_log_holds_the_query(receive: Any, authority: Authority, caplog: pytest.LogCaptureFixture) -> None:
@@ -289,10 +302,9 @@ def test_a_source_whose_address_is_not_allowed_gets_no_packet(receive: Any, auth
 
 
 def test_a_source_s_name_that_changes_its_address_is_refused_when_it_does(
-    receive: Any, authority: Authority
+    receive: Any, authority: Authority, port: int
 ) -> None:
-    public = receive(found(), address="127.0.0.2")
-    private = receive(found(), port=public.port)
+    public, private = (receive(found(), address=a, port=port) for a in ("127.0.0.2", "127.0.0.1"))
     guard = lets(Names("127.0.0.2", "127.0.0.1"), "127.0.0.2/32")
     assert source_facts(public, guard, authority.bundle) == "0x1"
     with pytest.raises(HostNotAllowed):

@@ -70,7 +70,7 @@ def seen(whole: Track, spans: tuple[LookedSpan, ...]) -> Track:
     return Track(whole.grid, whole.labels, 0, scores)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(seed=st.integers(0, 10**6), spread=st.sampled_from([0.5, 1.0, 3.0]), goal=st.sampled_from([0.3, 1.0]))
 def test_without_a_budget_a_cascade_spots_exactly_what_an_exhaustive_job_spots(
     seed: int, spread: float, goal: float
@@ -91,7 +91,7 @@ def test_without_a_budget_a_cascade_spots_exactly_what_an_exhaustive_job_spots(
     assert told[0] == told[1]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(seed=st.integers(0, 10**6), share=st.sampled_from([0.0, 0.1, 0.4]))
 def test_no_more_is_looked_at_than_the_profile_allows_and_the_same_each_time(seed: int, share: float) -> None:
     swept = {"swept": track(SWEPT, seed, 0.5)}

@@ -41,6 +41,7 @@ from shared.storage import Records
 from shared.video import MediaLimits, Pictures, RangeReader, Sweep, probe
 from tests.support.clips import make_clip, reader
 from tests.support.in_process import InProcessService
+from tests.support.waiting import LIMIT_S
 
 MIB = 2**20
 
@@ -227,7 +228,7 @@ class TestOneActivity:
                 return told.code
 
         with ThreadPoolExecutor(1) as thread:
-            assert "too_costly" == thread.submit(work).result(60)
+            assert "too_costly" == thread.submit(work).result(LIMIT_S)
 
     def test_wall_time_beyond_the_allowance_is_too_costly_although_nothing_is_computed(self) -> None:
         with pytest.raises(TooCostly, match="wall"):
@@ -252,14 +253,14 @@ class TestOneActivity:
         roomy = settings(max_activity_bytes=256 * MIB)
 
         def work() -> int:
-            both.wait(30)
+            both.wait(LIMIT_S)
             held = bytearray(200 * MIB)
-            both.wait(30)
+            both.wait(LIMIT_S)
             return len(held)
 
         with ThreadPoolExecutor(2) as threads:
             done = [threads.submit(run_limited, roomy, work) for _ in range(2)]
-            assert [200 * MIB] * 2 == [each.result(60) for each in done]
+            assert [200 * MIB] * 2 == [each.result(LIMIT_S) for each in done]
 
 
 @linux

@@ -121,7 +121,7 @@ def plain_of(name: str) -> tuple[bytes, list[str]]:
     return plain(CLIPS[name], info_of(CLIPS[name]))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(st.sampled_from(sorted(CLIPS)), st.sets(st.integers(1, 320), max_size=4), st.integers(0, 40))
 def test_wherever_the_edges_lie_the_sound_is_the_same(name: str, edges: set[int], halo: int) -> None:
     data = CLIPS[name]
