@@ -53,7 +53,8 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Exit codes: 0 ended as asked, 1 could not start or go on, 2 wrong usage or a port that is taken."""
+    """Run a command; returns its exit code: 0 ended as asked, 1 could not start or go on, 2 wrong usage or a
+    port that is taken, 130 interrupted."""
     parser = _parser()
     chosen = parser.parse_args(arguments)
     from infra.local import azurite, log

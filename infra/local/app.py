@@ -1,4 +1,4 @@
-"""The function app as the Functions host sees it: loaded by name, its functions by trigger."""
+"""Load the function app by name, and sort its functions by trigger, as the Functions host does."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ _BINDINGS = {"http", DURABLE_CLIENT}
 
 
 class AppError(Exception):
-    """The app cannot be loaded or wants what this host does not have; the message is one sentence."""
+    """The app cannot be loaded, or needs something that this host lacks; the message is one sentence."""
 
 
 @dataclass(frozen=True)
 class Function:
-    """One function: the callable, the parameter its trigger fills, and those of the durable clients."""
+    """One function of the app. `clients`: the parameters that take a durable client."""
 
     name: str
     call: Callable[..., Any]
@@ -40,6 +40,7 @@ class Function:
 
     @property
     def parameter(self) -> str:
+        """The parameter that the trigger fills."""
         return str(self.trigger.name)
 
     @cached_property
@@ -47,7 +48,8 @@ class Function:
         return "context" in inspect.signature(self.call).parameters
 
     def arguments(self, value: Any, client_binding: str, invocation_id: str) -> dict[str, Any]:
-        """Keyword arguments of one call. A parameter `context` that no binding fills gets the context."""
+        """The keyword arguments of one call. A parameter `context` that no binding fills gets an
+        InvocationContext."""
         arguments = {self.parameter: value, **dict.fromkeys(self.clients, client_binding)}
         if "context" not in arguments and self._asks_for_context:
             arguments["context"] = InvocationContext(invocation_id, self.name)
@@ -56,7 +58,7 @@ class Function:
 
 @dataclass(frozen=True)
 class App:
-    """The app's functions by name, and what host.json says of them."""
+    """The app's functions by name, and their settings from host.json."""
 
     orchestrators: Mapping[str, Callable[[str], str]]
     activities: Mapping[str, Function]
@@ -68,7 +70,7 @@ class App:
 
 @dataclass(frozen=True)
 class InvocationContext:
-    """What a function gets that asks for `context`: func.Context, without a trace or a retry to tell of."""
+    """The value of a parameter `context`: func.Context, with neither a trace nor a retry."""
 
     invocation_id: str
     function_name: str
@@ -84,7 +86,8 @@ def new_invocation_id() -> str:
 
 @lru_cache
 def load(module_name: str) -> App:
-    """Import the module and index its one FunctionRegister (FunctionApp, DFApp), which allows it once.
+    """Import the module, and index its one FunctionRegister (FunctionApp, DFApp). A register can be indexed
+    only once, so the result is remembered.
 
     Raises AppError.
     """
@@ -128,7 +131,7 @@ def _function(built: Any) -> Function:
     if strange := sorted({binding.type for binding in others} - _BINDINGS):
         raise AppError(f"Function {name}: the embedded host has no binding {', '.join(strange)}.")
     clients = tuple(binding.name for binding in others if binding.type == DURABLE_CLIENT)
-    # The durable trigger may name the function anew; the SDK calls it by that name.
+    # A durable trigger may give the function another name, by which the SDK calls it.
     renamed = getattr(trigger, "orchestration", None) or getattr(trigger, "activity", None)
     return Function(renamed or name, built.get_user_function(), trigger, clients)
 

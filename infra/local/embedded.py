@@ -19,15 +19,15 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class HostFailed(Exception):
-    """The host did not start, or not in time; the message is its own last sentence."""
+    """The host did not start, or not in time; the message is the last line of its log."""
 
 
 class EmbeddedHost:
     """`with EmbeddedHost() as host: httpx.get(host.base_url + "/api/health")`.
 
-    Everything is on free ports of 127.0.0.1. Without `data` the blobs live in a temporary
-    folder and go with the host; with `storage` there is no Azurite. `log` is the host's stderr,
-    structured; it lies in `data`, else in the temporary folder. Raises HostFailed.
+    Everything is on free ports of 127.0.0.1. Without `data` the blobs lie in a temporary folder, which is
+    removed with the host. `storage`: a connection string; with it there is no Azurite. `log`, the host's
+    structured stderr, lies in `data`, else in the temporary folder. Raises HostFailed.
     """
 
     def __init__(
@@ -63,6 +63,7 @@ class EmbeddedHost:
         self._environment.update(env or {})
 
     def start(self) -> Self:
+        """Start the host, and wait until it serves requests. Raises HostFailed."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
@@ -95,7 +96,7 @@ class EmbeddedHost:
         return self._process.pid
 
     def stop(self, limit_s: float = 30) -> int:
-        """SIGTERM, and what SIGKILL may have to add; returns the exit code. Safe before start()."""
+        """Send SIGTERM, and SIGKILL after limit_s seconds; returns the exit code. Safe before start()."""
         if self._process is None:
             return 0
         with suppress(ProcessLookupError):
@@ -106,12 +107,12 @@ class EmbeddedHost:
             return self.kill()
 
     def wait(self, limit_s: float) -> int:
-        """The exit code, once the host has ended by itself. Raises subprocess.TimeoutExpired."""
+        """Wait until the host has ended; returns its exit code. Raises subprocess.TimeoutExpired."""
         assert self._process is not None
         return self._process.wait(limit_s)
 
     def kill(self) -> int:
-        """SIGKILL: what a crash or the kernel's out-of-memory killer does."""
+        """Send SIGKILL, as the kernel's out-of-memory killer does; returns the exit code."""
         assert self._process is not None
         self._process.kill()
         return self._process.wait()

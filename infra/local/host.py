@@ -1,4 +1,4 @@
-"""The host in the foreground: Azurite, engine, workers and HTTP, started in order and ended together."""
+"""The host in the foreground: starts Azurite, engine, workers and HTTP in order, and ends them together."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _WILDCARDS = ("0.0.0.0", "::")  # nosec B104
 
 @dataclass(frozen=True)
 class Options:
-    """A port of None may be replaced by a free one; a named port is used or the host does not start."""
+    """The host's command line. A port of None means the default or a free one; a named port must be free."""
 
     app: str
     host: str
@@ -56,7 +56,7 @@ class Options:
 
 
 class _Server(uvicorn.Server):
-    """Says when it accepts connections, and leaves the signals to run()."""
+    """Calls on_ready once it accepts connections, and leaves signals to _serve()."""
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], Awaitable[None]]) -> None:
         super().__init__(config)
@@ -80,7 +80,8 @@ async def _logged(work: Awaitable[None]) -> None:
 
 
 def run(options: Options) -> int:
-    """Serve until SIGINT or SIGTERM, then leave nothing behind; the exit code, 1 where Azurite ended first.
+    """Serve until SIGINT or SIGTERM, then end all that was started. Returns the exit code: 1 where Azurite
+    ended by itself, else 0.
 
     Raises AppError, AzuriteError, PortTaken.
     """
@@ -89,7 +90,7 @@ def run(options: Options) -> int:
         api = stack.enter_context(ports.listen(options.host, options.port, DEFAULT_PORT, _PORT_OPTION))
         sockets = [api]
         if options.host not in (*_WILDCARDS, "127.0.0.1", "localhost", "::1"):
-            # Bound to one outside address only: the durable client still needs loopback.
+            # The host is bound to one outside address, and the durable client needs loopback as well.
             sockets.append(stack.enter_context(ports.listen("127.0.0.1", 0, 0, _PORT_OPTION)))
         base_url, rpc_root = _url(options.host, api), _url("127.0.0.1", sockets[-1]) + PREFIX
         azurite = None
@@ -99,7 +100,7 @@ def run(options: Options) -> int:
             azurite.start()
         storage = options.storage or (azurite.connection_string if azurite else "")
         _set_environment(storage, base_url)
-        keys = os.environ.pop(KEYS, "")  # the workers need not know them
+        keys = os.environ.pop(KEYS, "")  # so that no worker inherits them
         app = load(options.app)
         server = EngineServer(Retention(options.history_s, options.history_count))
         stack.callback(server.stop)
@@ -139,7 +140,7 @@ async def _serve(server: _Server, sockets: list[socket.socket], azurite: Azurite
     await server.serve(sockets)
     if watch:
         watch.cancel()
-    # A function or an orchestrator that never returns holds nobody up: the children see us go.
+    # A function or orchestrator that never returns must not keep the host alive: children end with the host.
     too_long = threading.Timer(_STOP_LIMIT_S, os._exit, (1,))
     too_long.daemon = True
     too_long.start()
@@ -147,7 +148,7 @@ async def _serve(server: _Server, sockets: list[socket.socket], azurite: Azurite
 
 
 async def _end_with(azurite: Azurite, server: _Server) -> None:
-    """Without its storage the service answers nothing but errors."""
+    """Stop the server if Azurite ends: without storage the service can only answer errors."""
     while not (sentence := azurite.ended()):
         await asyncio.sleep(_POLL_S)
     print(sentence, file=sys.stderr, flush=True)
@@ -155,10 +156,10 @@ async def _end_with(azurite: Azurite, server: _Server) -> None:
 
 
 def _set_environment(storage: str, base_url: str) -> None:
-    """What the app and the workers read. The base URL that links are made from may be set from outside."""
+    """Set what the app and the workers read. A PUBLIC_BASE_URL from outside stays."""
     os.environ["AzureWebJobsStorage"] = os.environ["MATCHCUT_STORAGE"] = storage  # noqa: SIM112
     os.environ.setdefault("PUBLIC_BASE_URL", base_url)
-    # A proxy has no business between the app and the emulator.
+    # No proxy may stand between the app and the emulator.
     local = [os.environ.get("NO_PROXY") or os.environ.get("no_proxy", ""), "127.0.0.1", "localhost"]
     os.environ["NO_PROXY"] = os.environ["no_proxy"] = ",".join(filter(None, local))
 
@@ -177,7 +178,7 @@ def _announce(options: Options, base_url: str, app: App, azurite: Azurite | None
     print(f"Workers  {options.workers}\nCtrl-C stops everything. For the client in another terminal:")
     print(f"export MATCHCUT_API={base_url}")
     if azurite:
-        # The emulator's key is published: this one is no secret.
+        # The emulator's key is published, so this connection string is no secret.
         print(f"export MATCHCUT_STORAGE='{storage}'")
     sys.stdout.flush()
     if options.ready_file:

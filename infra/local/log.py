@@ -1,4 +1,4 @@
-"""Structured logging: one JSON object a line on stderr, the same from the host and its workers."""
+"""Structured logging of the host and its workers: one JSON object per line on stderr."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _STANDARD = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", 
 
 
 class JsonFormatter(logging.Formatter):
-    """What `extra=` adds to a record becomes a field of its own."""
+    """Formats a record as JSON. Each value of `extra=` becomes a field of its own."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -29,7 +29,7 @@ class JsonFormatter(logging.Formatter):
 
 
 def configure() -> None:
-    """Level from MATCHCUT_LOG_LEVEL, default INFO. Libraries speak from WARNING up."""
+    """Log to stderr from the level MATCHCUT_LOG_LEVEL up (default INFO), and libraries from WARNING up."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     logging.basicConfig(

@@ -1,4 +1,4 @@
-"""Listening sockets: the port that was asked for, or a free one where nobody asked."""
+"""Listening sockets: on a named port, or on a default or free one where no port is named."""
 
 from __future__ import annotations
 
@@ -7,13 +7,14 @@ import socket
 
 
 class PortTaken(Exception):
-    """The port that the user named cannot be had; the message names the option that changes it."""
+    """The port that the user named cannot be used; the message names the option that changes it."""
 
 
 def listen(host: str, port: int | None, default: int, option: str) -> socket.socket:
-    """A bound, listening socket on `port`; where that is None on `default`, or any free port instead of it.
+    """A listening socket on `port`. Where `port` is None: on `default`, or on a free port if `default` is
+    taken.
 
-    Raises PortTaken.
+    `option`: what the message of PortTaken names. Raises PortTaken where a named port cannot be used.
     """
     try:
         return _bind(host, default if port is None else port)
@@ -27,7 +28,7 @@ def listen(host: str, port: int | None, default: int, option: str) -> socket.soc
 
 
 def free_port(port: int | None, default: int, option: str, host: str = "127.0.0.1") -> int:
-    """As listen(), for a server that binds by itself."""
+    """The number of a port as listen() chooses it, for a server that binds by itself. Raises PortTaken."""
     with listen(host, port, default, option) as probe:
         return int(probe.getsockname()[1])
 
@@ -35,7 +36,7 @@ def free_port(port: int | None, default: int, option: str, host: str = "127.0.0.
 def _bind(host: str, port: int) -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     server = socket.create_server((host, port), family=family)
-    # Accepted connections inherit it; asyncio sets it on those sockets only that name their protocol. Without
-    # it an answer whose head and body are sent apart waits 40 ms for the caller's delayed acknowledgement.
+    # Accepted connections inherit NODELAY. asyncio itself sets it only on sockets that name their protocol.
+    # Without it, an answer whose head and body are sent apart waits 40 ms for a delayed acknowledgement.
     server.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return server

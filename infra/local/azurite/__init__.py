@@ -1,4 +1,4 @@
-"""Azurite, the blob emulator: install it, run it, end it."""
+"""Azurite, Microsoft's blob storage emulator: install it, run it, end it."""
 
 from infra.local.azurite.emulator import DEFAULT_PORT, Azurite, AzuriteError, setup
 

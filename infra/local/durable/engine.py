@@ -1,15 +1,15 @@
 """The durable engine: durabletask's in-memory backend, served over gRPC on loopback.
 
-`Engine` mends what a test double may leave open and a host may not:
+The backend is a test double. `Engine` adds what a host needs:
 
-- a sub-orchestration that runs longer than 30 s would never report to its parent (the base
-  class waits for it in a thread, with a limit): here its last work item reports;
-- results that arrive after an instance has ended, continued as new, or was started again
-  under the same id would be delivered to whoever has the id now: here they are dropped;
-- a response without a custom status would erase the status: here it keeps it;
-- every instance would be kept for as long as the host runs: here those that are over are purged by
-  age and by number, sub-orchestrations with the instance that asked for them, and never before all
-  of them are over. What a job came to is in blob storage by then.
+- The base class waits for a sub-orchestration in a thread, for 30 s at most; a longer one would never report
+  to its parent. Here its last work item reports.
+- The base class delivers late results by instance id, even after the instance has ended, continued as new, or
+  was started again under the same id. Here they are dropped.
+- In the base class a response without a custom status erases the status. Here the status stays.
+- The base class keeps every instance. Here instances that are over are purged by age and by number,
+  sub-orchestrations together with the instance that started them, and never before all of them are over. By
+  then a job's result is in blob storage.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _SWEEP_S = 60.0
 
 @dataclass(frozen=True)
 class Retention:
-    """How long instances that are over are kept: seconds, and how many that nobody waited for."""
+    """How long instances that are over are kept: for age_s seconds, and at most `count` without a parent."""
 
     age_s: float = 3600.0
     count: int = 2000
@@ -51,7 +51,7 @@ class Retention:
 
 @dataclass(frozen=True)
 class Parent:
-    """Who waits for a sub-orchestration: the parent's task `task_id`, scheduled under `token`."""
+    """The task that waits for a sub-orchestration: the parent's `task_id`, scheduled under `token`."""
 
     instance_id: str
     task_id: int
@@ -59,7 +59,7 @@ class Parent:
 
 
 class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
-    """See the module. Completion tokens only ever grow, so they tell executions of one id apart."""
+    """See the module. Completion tokens only ever grow, so they distinguish executions of one id."""
 
     def __init__(self, retention: Retention | None = None) -> None:
         super().__init__(max_history_size=sys.maxsize)
@@ -68,10 +68,10 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
         self._parents: dict[str, Parent] = {}
         self._children: dict[str, list[str]] = {}
         self._over: dict[str, float] = {}
-        """Instances without a parent that have ended, with the moment, in that order."""
+        """Ended instances without a parent -> time.monotonic() of their end, ascending."""
 
     def awaits(self, instance_id: str, token: int) -> bool:
-        """Whether the execution that scheduled work under `token` is still going on."""
+        """Whether the execution that scheduled work under `token` still runs."""
         with self._lock:
             instance = self._instances.get(instance_id)
             return instance is not None and instance.status in _LIVE and token >= self._began[instance_id]
@@ -98,7 +98,7 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
                     self._over[request.instanceId] = time.monotonic()
                 self._report_to_parent(instance)
                 self.purge_over()
-            # Events that came while it was in flight are queued already, without a wake-up.
+            # Events that arrived while this step was in flight are queued, but woke no waiter.
             self._work_available.set()
             return response
 
@@ -120,7 +120,7 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
             return response
 
     def purge_over(self) -> int:
-        """Purge what the retention no longer keeps; how many instances."""
+        """Purge the instances that the retention no longer keeps; returns how many."""
         purged = 0
         with self._lock:
             now = time.monotonic()
@@ -137,7 +137,7 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
         return purged
 
     def _family(self, instance_id: str) -> list[Any]:
-        """The instance and all sub-orchestrations below it that are still there."""
+        """The instance and all sub-orchestrations below it, except those that were purged."""
         found: dict[str, Any] = {}
         ids = [instance_id]
         while ids:
@@ -148,7 +148,7 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
         return list(found.values())
 
     def _forget(self, instance_id: str) -> None:
-        """An instance is gone; children that it leaves behind are from now on kept for their own sake."""
+        """Forget a purged instance. Its children, if any are left, count from now on as without a parent."""
         for child in self._children.pop(instance_id, []):
             if child in self._instances and self._instances[child].status in TERMINAL:
                 self._over[child] = time.monotonic()
@@ -192,7 +192,7 @@ class Engine(InMemoryOrchestrationBackend):  # type: ignore[misc]
 
 
 class EngineServer:
-    """The engine behind gRPC on 127.0.0.1, on a port of its own; `stub` is a client of it.
+    """Serves the engine by gRPC on a free port of 127.0.0.1; `stub` is a client of it.
 
     The base class's own start() would bind every interface.
     """
@@ -209,7 +209,7 @@ class EngineServer:
         self.stub = stubs.TaskHubSidecarServiceStub(self._channel)
 
     def _sweep(self) -> None:
-        """Ends purge what is over; where nothing ends any more, this does."""
+        """Purge now and then. The end of an instance purges too, but none may end for a long time."""
         while not self._stopping.wait(_SWEEP_S):
             self.engine.purge_over()
 

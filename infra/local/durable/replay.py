@@ -1,8 +1,8 @@
-"""Between the engine's history and the SDK: what the Functions extension does, as pure functions.
+"""Replay of orchestrators, as the Functions extension does it between engine and SDK. Pure.
 
-One step: protobuf history -> the JSON that the SDK's orchestrator handle takes -> its action
-list -> the engine's actions. Actions go by position: among those that take a task id (all but
-external events), action i has task id i, and those already in history are not sent again.
+One step: protobuf history -> the JSON that the SDK's orchestrator handle takes -> the handle's action list ->
+the engine's actions. Actions are matched by position: of the actions that take a task id (all but external
+events), action i has task id i. Actions that are already in history are not sent again.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _RECORDED = {
 
 @dataclass(frozen=True)
 class Step:
-    """What one work item comes to. custom_status None leaves the status as it was."""
+    """The outcome of one work item. A custom_status of None leaves the status unchanged."""
 
     actions: list[pb.OrchestratorAction] = field(default_factory=list)
     custom_status: str | None = None
@@ -66,7 +66,7 @@ def advance(
     past: Sequence[pb.HistoryEvent],
     new: Sequence[pb.HistoryEvent],
 ) -> Step:
-    """Run the orchestrator function on its history. What goes wrong fails the instance, never the host."""
+    """Run the orchestrator function on its history. Any error fails the instance, never the host."""
     events = [*past, *new]
     terminated = [event.executionTerminated for event in new if event.HasField("executionTerminated")]
     if terminated:
@@ -107,7 +107,7 @@ def _run(
         "instanceId": instance_id,
         "isReplaying": bool(past),
         "parentInstanceId": parent_id,
-        # The extension names V2 here and what it really speaks in the next field.
+        # The extension names V2 here, and its true version in the next field.
         "upperSchemaVersion": ReplaySchema.V2.value,
         "upperSchemaVersionNew": ReplaySchema.V3.value,
     }
@@ -122,7 +122,7 @@ def _run(
 def to_json(past: Sequence[pb.HistoryEvent], new: Sequence[pb.HistoryEvent]) -> list[dict[str, Any]]:
     """History as the SDK reads it; `past` has been played. Timers of an earlier execution are left out.
 
-    The engine stamps only the start of each episode; what lies between carries the stamp before it.
+    The engine stamps only the first event of an episode; the others get that stamp.
     """
     timers: dict[int, Any] = {}
     history = []
@@ -179,18 +179,18 @@ def _fields(kind: str, body: Any) -> dict[str, Any]:
 def _to_send(
     state: Mapping[str, Any], execution_id: str, events: Sequence[pb.HistoryEvent]
 ) -> list[pb.OrchestratorAction]:
-    wanted = list(_in_order(action for batch in state["actions"] for action in batch))
+    actions = list(_in_order(action for batch in state["actions"] for action in batch))
     if state["isDone"]:
-        if wanted and wanted[-1]["actionType"] == ActionType.CONTINUE_AS_NEW:
-            again = json.dumps(wanted[-1]["input"])
-            return [_complete(pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW, again)]
+        if actions and actions[-1]["actionType"] == ActionType.CONTINUE_AS_NEW:
+            new_input = json.dumps(actions[-1]["input"])
+            return [_complete(pb.ORCHESTRATION_STATUS_CONTINUED_AS_NEW, new_input)]
         return [_complete(pb.ORCHESTRATION_STATUS_COMPLETED, json.dumps(state.get("output")))]
     recorded = {
         event.eventId: (_RECORDED[kind], getattr(getattr(event, kind), "name", None))
         for event in events
         if (kind := event.WhichOneof("eventType")) in _RECORDED
     }
-    for task_id, action in enumerate(wanted):
+    for task_id, action in enumerate(actions):
         seen = recorded.get(task_id)
         if seen and seen != (action["actionType"], action.get("functionName")):
             raise ValueError(
@@ -199,7 +199,7 @@ def _to_send(
             )
     return [
         _to_engine(task_id, action, execution_id)
-        for task_id, action in enumerate(wanted)
+        for task_id, action in enumerate(actions)
         if task_id not in recorded and not action.get("isCanceled")
     ]
 
@@ -222,7 +222,7 @@ def _to_engine(task_id: int, action: Mapping[str, Any], execution_id: str) -> An
                 task_id,
                 action["functionName"],
                 action["instanceId"] or f"{execution_id}:{task_id}",
-                # A string of JSON as a JSON string: so the extension stores an orchestrator's input.
+                # The extension stores an orchestrator's input as a JSON string that holds JSON.
                 json.dumps(action["input"]),
                 action["version"],
             )
@@ -236,7 +236,7 @@ def _complete(status: int, result: str | None, failure: pb.TaskFailureDetails | 
 
 
 def _execution_id(instance_id: str, events: Sequence[pb.HistoryEvent]) -> str:
-    """A new one for each execution of an instance id, the same at each replay."""
+    """An id that differs between executions of an instance id, and is the same at each replay."""
     return uuid.uuid5(uuid.NAMESPACE_OID, f"{instance_id} {events[0].timestamp.ToNanoseconds()}").hex
 
 

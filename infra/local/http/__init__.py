@@ -1,4 +1,4 @@
-"""The HTTP side of the embedded host: routes, keys, and the durable management API."""
+"""The HTTP server of the embedded host: the app's routes, function keys, and the durable management API."""
 
 from infra.local.http.keys import SETTING
 from infra.local.http.management import PREFIX, Management, client_binding

@@ -1,4 +1,4 @@
-"""Function keys of the embedded host: who may call the app's HTTP functions."""
+"""Function keys of the embedded host, which callers of the app's HTTP functions need."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _PAIR = re.compile(rf"[A-Za-z0-9_.-]{{1,100}}=[!-+\--~]{{{_LEAST},200}}")
 
 
 class Keys:
-    """Keys by name, as `name=key`, several with commas between; none: every caller is let in.
+    """The keys in a text of the form `name=key,name=key`. Without keys every caller is admitted.
 
-    Raises AppError, which repeats no key, for text of another form.
+    Raises AppError for text of another form; its message repeats no key.
     """
 
     def __init__(self, text: str) -> None:
@@ -29,8 +29,8 @@ class Keys:
         self._keys = [pair.partition("=")[2].encode() for pair in pairs]
 
     def admit(self, function: Function, headers: Mapping[str, str], params: Mapping[str, str]) -> bool:
-        """Whether the caller has what the function's authLevel asks for: a key in x-functions-key, else as
-        `code` in the URL. Every key is compared, each in constant time."""
+        """Whether the caller may call the function, by its authLevel: with a key in x-functions-key, else as
+        `code` in the URL. The given key is compared with every key, each in constant time."""
         level = function.trigger.auth_level
         if not self._keys or str(getattr(level, "value", level)).upper() == "ANONYMOUS":
             return True

@@ -1,19 +1,20 @@
 """The Durable Functions HTTP API: the extension's management routes, and the client binding that names them.
 
 Routes, status codes and bodies follow Microsoft's "HTTP API reference" of Durable Functions, and where
-that is silent the extension's source (HttpApiHandler.cs); docs/conformance.md has them all, state by
-state. What differs:
+that is silent, the extension's source (HttpApiHandler.cs). docs/conformance.md lists them all, state by
+state. Differences:
 
-- terminating an instance terminates its sub-orchestrations too;
+- terminating an instance also terminates its sub-orchestrations;
 - there are no rewind, restart and entity routes, so no restartPostUri and rewindPostUri among the links;
-- a start answers at once: `timeout` and `pollingInterval` are not looked at;
-- a filter that cannot be read (runtimeStatus, createdTimeFrom, createdTimeTo, top) is 400; the extension
-  leaves it out, so a purge with a typing error would take everything;
+- a start answers at once: `timeout` and `pollingInterval` are ignored;
+- a malformed filter (runtimeStatus, createdTimeFrom, createdTimeTo, top) is 400; the extension ignores it,
+  so a purge with a typing error would purge everything;
 - createdTimeTo is exclusive, as in the engine; the reference says "at or before";
-- a continuation token is a position in the list, so a page may miss instances where some are purged between;
+- a continuation token is a position in the list, so a page may miss instances if others are purged in
+  between;
 - paths are case-sensitive;
-- links carry no taskHub, connection and code: there is one hub and no system key. Who may call is the
-  server's matter.
+- links carry no taskHub, connection and code: there is one hub and no system key. The server decides who may
+  call.
 """
 
 from __future__ import annotations
@@ -33,17 +34,17 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from infra.local.durable import TERMINAL
-from infra.local.http import payloads
+from infra.local.http import _payloads
 
 PREFIX = "/runtime/webhooks/durabletask/"
 _PLACEHOLDER = "INSTANCEID"
 _METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]
 _RETRY_START_S, _RETRY_STATUS_S = 10, 5
-_STATUS_NUMBERS = {name.lower(): number for number, name in payloads.STATUS_NAMES.items()}
+_STATUS_NUMBERS = {name.lower(): number for number, name in _payloads.STATUS_NAMES.items()}
 
 
 class BadRequest(Exception):
-    """400, with the sentence that says why."""
+    """Answered with 400 and this exception's sentence."""
 
 
 def client_binding(root: str, task_hub: str) -> str:
@@ -77,7 +78,7 @@ def management_urls(root: str, instance_id: str) -> dict[str, str]:
 
 
 class Management:
-    """The routes below PREFIX, on a stub of the engine."""
+    """The routes below PREFIX, served from a gRPC stub of the engine."""
 
     def __init__(self, stub: Any, orchestrators: Mapping[str, object]) -> None:
         self._stub, self._orchestrators = stub, orchestrators
@@ -141,11 +142,15 @@ class Management:
         if state is None:
             return Response(status_code=404)
         show_input = _flag(query, "showInput", default=True)
-        payload = payloads.status(state, show_input)
+        payload = _payloads.status(state, show_input)
         if _flag(query, "showHistory"):
-            asked = pb.StreamInstanceHistoryRequest(instanceId=state.instanceId)
-            events = [event for chunk in self._stub.StreamInstanceHistory(asked) for event in chunk.events]
-            payload["historyEvents"] = payloads.history(events, show_input, _flag(query, "showHistoryOutput"))
+            stream = self._stub.StreamInstanceHistory(
+                pb.StreamInstanceHistoryRequest(instanceId=state.instanceId)
+            )
+            events = [event for chunk in stream for event in chunk.events]
+            payload["historyEvents"] = _payloads.history(
+                events, show_input, _flag(query, "showHistoryOutput")
+            )
         if state.orchestrationStatus not in TERMINAL:
             return JSONResponse(payload, 202, _poll_headers(str(request.url), _RETRY_STATUS_S))
         failed = state.orchestrationStatus == pb.ORCHESTRATION_STATUS_FAILED
@@ -155,18 +160,18 @@ class Management:
 
     def _list(self, request: Request, body: bytes) -> Response:
         query = request.query_params
-        wanted = pb.InstanceQuery(fetchInputsAndOutputs=True, runtimeStatus=_statuses(query))
-        _times(wanted, query)
-        wanted.instanceIdPrefix.value = query.get("instanceIdPrefix", "")
+        filters = pb.InstanceQuery(fetchInputsAndOutputs=True, runtimeStatus=_statuses(query))
+        _set_times(filters, query)
+        filters.instanceIdPrefix.value = query.get("instanceIdPrefix", "")
         try:
-            wanted.maxInstanceCount = int(query.get("top", "0"))
+            filters.maxInstanceCount = int(query.get("top", "0"))
         except ValueError:
             raise BadRequest("top is a number.") from None
-        wanted.continuationToken.value = request.headers.get("x-ms-continuation-token", "")
-        found = self._stub.QueryInstances(pb.QueryInstancesRequest(query=wanted))
+        filters.continuationToken.value = request.headers.get("x-ms-continuation-token", "")
+        found = self._stub.QueryInstances(pb.QueryInstancesRequest(query=filters))
         show_input = _flag(query, "showInput", default=True)
         return JSONResponse(
-            [payloads.status(state, show_input) for state in found.orchestrationState],
+            [_payloads.status(state, show_input) for state in found.orchestrationState],
             headers={"x-ms-continuation-token": found.continuationToken.value},
         )
 
@@ -175,7 +180,7 @@ class Management:
         if state is None:
             return Response(status_code=404)
         if state.orchestrationStatus not in TERMINAL:
-            status = payloads.STATUS_NAMES[state.orchestrationStatus]
+            status = _payloads.STATUS_NAMES[state.orchestrationStatus]
             sentence = f"Only an instance that is over can be purged; {state.instanceId} is {status}."
             return JSONResponse({"Message": sentence}, 412)
         purge = pb.PurgeInstancesRequest(instanceId=request.path_params["id"])
@@ -186,7 +191,7 @@ class Management:
             raise BadRequest("Please provide value for 'createdTimeFrom' parameter.")
         purge = pb.PurgeInstancesRequest()
         purge.purgeInstanceFilter.runtimeStatus.extend(_statuses(request.query_params))
-        _times(purge.purgeInstanceFilter, request.query_params)
+        _set_times(purge.purgeInstanceFilter, request.query_params)
         deleted = self._stub.PurgeInstances(purge).deletedInstanceCount
         return JSONResponse({"instancesDeleted": deleted}) if deleted else Response(status_code=404)
 
@@ -203,24 +208,26 @@ class Management:
                 raise BadRequest("The body is empty; an event without a value carries null.")
             self._stub.RaiseEvent(event)
 
-        return self._tell(request, send)
+        return self._send(request, send)
 
     def _terminate(self, request: Request, body: bytes) -> Response:
         end = pb.TerminateRequest(instanceId=request.path_params["id"])
         end.output.value = json.dumps(request.query_params.get("reason", ""))
-        return self._tell(request, lambda: self._stub.TerminateInstance(end))
+        return self._send(request, lambda: self._stub.TerminateInstance(end))
 
     def _suspend(self, request: Request, body: bytes) -> Response:
         hold = pb.SuspendRequest(instanceId=request.path_params["id"])
         hold.reason.value = request.query_params.get("reason", "")
-        return self._tell(request, lambda: self._stub.SuspendInstance(hold))
+        return self._send(request, lambda: self._stub.SuspendInstance(hold))
 
     def _resume(self, request: Request, body: bytes) -> Response:
         go = pb.ResumeRequest(instanceId=request.path_params["id"])
         go.reason.value = request.query_params.get("reason", "")
-        return self._tell(request, lambda: self._stub.ResumeInstance(go))
+        return self._send(request, lambda: self._stub.ResumeInstance(go))
 
-    def _tell(self, request: Request, send: Callable[[], object]) -> Response:
+    def _send(self, request: Request, send: Callable[[], object]) -> Response:
+        """Call `send` where the instance can receive something: 202; 404 where it is missing, 410 where
+        over."""
         state = self._state(request)
         if state is None:
             return Response(status_code=404)
@@ -230,14 +237,14 @@ class Management:
         return Response(status_code=202)
 
     def _state(self, request: Request) -> Any:
-        """The instance's state, None where there is none."""
+        """The instance's state; None where there is no such instance."""
         ask = pb.GetInstanceRequest(instanceId=request.path_params["id"], getInputsAndOutputs=True)
         answer = self._stub.GetInstance(ask)
         return answer.orchestrationState if answer.exists else None
 
 
 async def _not_found(request: Request) -> Response:
-    """Other methods too: the extension has no 405."""
+    """Answer every other path and method: the extension has no 405."""
     return Response(status_code=404)
 
 
@@ -250,7 +257,7 @@ def _root(request: Request) -> str:
 
 
 def _json_text(body: bytes) -> str:
-    """The body as it came, once it has been seen to be JSON; "" where there is none."""
+    """The body as text, unchanged; "" where there is none. Raises BadRequest where it is not JSON."""
     try:
         text = body.decode()
         if text:
@@ -272,7 +279,8 @@ def _statuses(query: QueryParams) -> list[Any]:
         raise BadRequest(f"There is no runtimeStatus {unknown}.") from None
 
 
-def _times(target: Any, query: QueryParams) -> None:
+def _set_times(target: Any, query: QueryParams) -> None:
+    """Set the query's createdTimeFrom and createdTimeTo on a filter. Raises BadRequest."""
     for name in ("createdTimeFrom", "createdTimeTo"):
         if text := query.get(name):
             try:

@@ -1,8 +1,9 @@
-"""The HTTP side: the app's HTTP functions under their route prefix, and the management routes.
+"""The app's HTTP functions below their route prefix, and the management routes.
 
-authLevel asks for a key where the host has keys (infra.local.http.keys); the levels function and admin are
-one. Without keys everybody is let in: the host is meant for one machine and binds to loopback unless
-told otherwise. The management routes answer loopback callers only, whatever the host is bound to.
+Where the host has keys (infra.local.http.keys), a function's authLevel decides whether a call needs one; the
+levels function and admin are the same. Without keys every caller is admitted: the host is meant for one
+machine, and binds to loopback by default. The management routes answer loopback callers only, whatever
+address the host is bound to.
 """
 
 from __future__ import annotations
@@ -34,14 +35,16 @@ _PARAMETER = re.compile(r"^\{(\*?)(\w+)(:int)?\}$")
 
 
 def application(app: App, management: Management, client_binding: str, keys: str = "") -> Starlette:
-    """`keys` as Keys reads them. Raises AppError for others, and for a route that is written in a way that is
-    not known here."""
+    """The ASGI application. `keys`: the text that Keys reads.
+
+    Raises AppError for malformed keys, and for a route template that this host does not know.
+    """
     known = Keys(keys)
     by_path: dict[str, list[Function]] = {}
     for function in app.http:
         by_path.setdefault(_path(function, app.route_prefix), []).append(function)
-    functions = [_route(path, several, client_binding, known) for path, several in by_path.items()]
-    # As in the Functions host, a literal segment goes before a parameter, and that before a rest.
+    functions = [_route(path, sharing, client_binding, known) for path, sharing in by_path.items()]
+    # As in the Functions host, a literal segment goes before a parameter, and a parameter before a rest.
     functions.sort(key=lambda route: [(":path" in part, "{" in part) for part in route.path.split("/")])
     return Starlette(
         routes=[
@@ -74,8 +77,8 @@ def _is_loopback(client: tuple[str, int] | None) -> bool:
 
 
 def _route(path: str, functions: Sequence[Function], client_binding: str, keys: Keys) -> Route:
-    """One for all functions of a path, so that a 405 tells all of its methods. The first one to take a
-    method has it."""
+    """One route for all functions of a path, so that a 405 lists all methods. Of two functions with the same
+    method the first gets it."""
     taken: dict[str, Function] = {}
     for function in functions:
         for method in function.trigger.methods or _METHODS:
@@ -89,7 +92,7 @@ def _route(path: str, functions: Sequence[Function], client_binding: str, keys: 
         if body is None:
             return Response(status_code=413, headers={"connection": "close"})
         invocation_id = new_invocation_id()
-        passed = HttpRequest(
+        trigger_value = HttpRequest(
             method=request.method,
             url=str(request.url),
             headers=dict(request.headers),
@@ -98,7 +101,7 @@ def _route(path: str, functions: Sequence[Function], client_binding: str, keys: 
             body_type="bytes",
             body=body,
         )
-        arguments = function.arguments(passed, client_binding, invocation_id)
+        arguments = function.arguments(trigger_value, client_binding, invocation_id)
         try:
             if inspect.iscoroutinefunction(function.call):
                 result = await function.call(**arguments)
@@ -115,7 +118,7 @@ def _route(path: str, functions: Sequence[Function], client_binding: str, keys: 
 
 
 async def _body(request: Request) -> bytes | None:
-    """None where it is longer than the Functions host takes, by its own setting."""
+    """The body; None where it exceeds the Functions host's own setting for its length."""
     most = int(os.environ.get("FUNCTIONS_REQUEST_BODY_SIZE_LIMIT", 100 * 1024**2))
     parts, length = [], 0
     async for part in request.stream():
@@ -127,7 +130,8 @@ async def _body(request: Request) -> bytes | None:
 
 
 def _path(function: Function, prefix: str) -> str:
-    """The Functions route template in Starlette's notation: {x}, {x:int} and {*rest} are known."""
+    """A Functions route template in Starlette's notation. Known are {x}, {x:int} and {*rest}; another raises
+    AppError."""
     parts = []
     for part in function.trigger.route.strip("/").split("/"):
         if "{" in part:

@@ -1,4 +1,4 @@
-"""Timer functions, by NCRONTAB schedules."""
+"""Runs the app's timer functions, on NCRONTAB schedules."""
 
 from infra.local.timers.triggers import Timers
 

@@ -1,12 +1,12 @@
-"""Timer triggers: each function on a thread of its own, run in a process of its own.
+"""Timer triggers: each function has a thread that waits for it, and a process that runs it.
 
-A process, because a run may compute, block or die, and the API in the host's process must not
-notice; not one of the pool's, where a run would stand behind all queued activities. It is started
-when a run is due, and kept until the next one only where that is near.
+A run may compute, block or die, and the API in the host's process must not notice; so it gets a process. It
+does not get one of the pool's, where it would wait behind all queued activities. The process starts when a
+run is due, and stays until the next run only where that is near.
 
-As in the Functions host, one run of a function ends before its next begins, and what fell due
-meanwhile is made up for by one run. Not as there: which runs there have been is kept nowhere, so
-what fell due while the host was down is not made up for; run_on_startup is for that.
+As in the Functions host, one run of a function ends before its next begins, and one run makes up for all that
+fell due meanwhile. Unlike there, past runs are recorded nowhere, so nothing makes up for runs that fell due
+while the host was down; run_on_startup is for that.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from infra.local.app import AppError, Function, new_invocation_id
-from infra.local.timers.ncrontab import Schedule
+from infra.local.timers._ncrontab import Schedule
 from infra.local.workers import Failure, Worker, WorkerDied
 
 logger = logging.getLogger(__name__)
 _SETTING = re.compile(r"%([^%\s]+)%")
 _LATE = timedelta(seconds=1)
-"""Schedules have whole seconds: what begins later than this is past due."""
+"""Schedules have whole seconds, so a run that begins later than this is past due."""
 _NEAR = timedelta(minutes=10)
 _LOOK_S = 30.0
-"""The wall clock may be set or stand still (a laptop that sleeps), so nobody waits for long at once."""
+"""The wall clock may be set or stand still (a laptop that sleeps), so no single wait is longer."""
 _NEVER = datetime(1, 1, 1, tzinfo=UTC)
 
 
@@ -44,7 +44,10 @@ class Timer:
 
     @staticmethod
     def of(function: Function) -> Timer:
-        """%NAME% in a schedule stands for a setting, as everywhere in Functions. Raises AppError."""
+        """The timer of a function. %NAME% in its schedule stands for a setting, as everywhere in Functions.
+
+        Raises AppError.
+        """
 
         def setting(found: re.Match[str]) -> str:
             if found[1] not in os.environ:
@@ -62,7 +65,7 @@ class Timer:
 
 
 class Timers:
-    """Runs the functions from start() to stop(), which ends a run that is going on. Raises AppError."""
+    """Runs timer functions from start() to stop(), which also ends the runs in progress. Raises AppError."""
 
     def __init__(self, functions: Iterable[Function], launch: Callable[[], Worker]) -> None:
         self._launch = launch
@@ -100,18 +103,18 @@ class Timers:
                 self._end_worker(timer.name)
 
     def _wait_until(self, due: datetime) -> bool:
-        """False where the host stops first."""
+        """Whether the moment has come; false where the host stops first."""
         while (left := (due - _now()).total_seconds()) > 0:
             if self._stopping.wait(min(left, _LOOK_S)):
                 return False
         return not self._stopping.is_set()
 
     def _run(self, name: str, payload: str) -> None:
-        """A run that fails is logged, and is over."""
+        """Run the function once. A failed run is logged and not repeated."""
         about = {"function": name, "invocation": new_invocation_id()}
         try:
             outcome = self._worker(name).run((name, payload, about["invocation"]))
-        except (WorkerDied, OSError) as dead:  # OSError: no process to be had
+        except (WorkerDied, OSError) as dead:  # OSError: no process could be started
             outcome = Failure("WorkerDied", f"the process that ran it died: {dead}")
         if self._stopping.is_set():
             return
@@ -139,7 +142,7 @@ class Timers:
 
 
 def _timer_info(last: datetime, following: datetime, past_due: bool) -> str:
-    """What the Functions host sends with a run; LastUpdated is when Last was written."""
+    """The JSON that the Functions host passes to a run; LastUpdated is the time at which Last was written."""
     status = {"Last": last.isoformat(), "LastUpdated": last.isoformat(), "Next": following.isoformat()}
     return json.dumps({"Schedule": {"AdjustForDST": True}, "ScheduleStatus": status, "IsPastDue": past_due})
 

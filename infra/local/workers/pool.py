@@ -1,8 +1,8 @@
 """The process pool of the activities: a worker that dies fails its own activity and nothing else.
 
-concurrent.futures breaks the whole pool when a worker dies, and so does pebble 5.2 when the
-worker was idle; here each worker has a socket and a thread of its own, and shares nothing.
-Work is taken in the order in which it came, whichever job it belongs to.
+concurrent.futures breaks the whole pool when a worker dies, and so does pebble 5.2 when the worker was idle.
+Here each worker has a socket and a thread of its own, and shares nothing. Work runs in the order in which it
+was submitted, whichever job it belongs to.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from multiprocessing import Pipe
 logger = logging.getLogger(__name__)
 START_LIMIT_S = 120.0
 GRACE_S = 10.0
-"""An activity that nobody waits for any more may end by itself: it looks for a cancel now and then."""
+"""An activity whose result no orchestration awaits gets so long to end by itself: it looks for a cancel now
+and then."""
 _LOOK_S = 1.0
 
 
@@ -38,8 +39,11 @@ class Failure:
 
 @dataclass(frozen=True)
 class Work:
-    """One activity to run. `wanted` is asked just before it starts and while it runs; `done` gets the
-    result's JSON."""
+    """One activity to run.
+
+    `wanted` says whether its result is still awaited; it is asked before the activity starts and while it
+    runs. `done` gets the result's JSON, or the failure.
+    """
 
     function: str
     payload: str
@@ -53,11 +57,11 @@ class WorkerDied(Exception):
 
 
 class NotWanted(WorkerDied):
-    """The worker was ended, since nobody waits for its work."""
+    """The host ended the worker, since no orchestration awaits its result."""
 
 
 class Worker:
-    """One worker process and the socket to it. Raises WorkerDied where it does not come up."""
+    """One worker process and the socket to it."""
 
     def __init__(self, module: str, client_binding: str) -> None:
         self._connection, theirs = Pipe()
@@ -81,6 +85,8 @@ class Worker:
             theirs.close()
 
     def wait_ready(self) -> None:
+        """Wait until the worker has loaded the app. Raises WorkerDied where it does not within
+        START_LIMIT_S."""
         if not self._connection.poll(START_LIMIT_S):
             self.kill()
             raise WorkerDied(f"it did not load the app within {START_LIMIT_S:.0f} s")
@@ -90,7 +96,7 @@ class Worker:
             raise WorkerDied(detail)
 
     def alive(self) -> bool:
-        """An idle worker says nothing: a readable socket is one that has ended."""
+        """Whether an idle worker lives. It sends nothing while idle, so a readable socket has ended."""
         return self.process.poll() is None and not self._connection.poll(0)
 
     def run(
@@ -99,8 +105,12 @@ class Worker:
         wanted: Callable[[], bool] = lambda: True,
         grace_s: float = GRACE_S,
     ) -> str | Failure:
-        """`request`: function, input JSON, invocation id. Raises WorkerDied, and NotWanted where it has
-        gone on for grace_s after it was wanted last; the process is gone then."""
+        """Run one function; returns its result's JSON, or its failure. `request`: function, input JSON,
+        invocation id.
+
+        Raises WorkerDied; NotWanted where the function still ran grace_s seconds after `wanted` last was
+        true. In both cases the process is gone.
+        """
         try:
             self._connection.send(request)
         except OSError as gone:
@@ -160,7 +170,7 @@ class WorkerPool:
         self._queue.put(work)
 
     def stop(self) -> None:
-        """Kill the workers, whatever they are at. What was queued is forgotten."""
+        """Kill the workers, whatever they run, and drop the queued work."""
         with self._lock:
             self._stopping = True
             for worker in self._workers.values():
@@ -191,7 +201,7 @@ class WorkerPool:
         except NotWanted as ended:
             logger.info("a worker was ended", extra={"function": work.function, "reason": str(ended)})
             return Failure("NotWanted", f"the worker process that ran it was ended: {ended}")
-        except (WorkerDied, OSError) as dead:  # OSError: no process to be had
+        except (WorkerDied, OSError) as dead:  # OSError: no process could be started
             if not self._stopping:
                 logger.error("a worker died", extra={"function": work.function, "reason": str(dead)})
             return Failure("WorkerDied", f"the worker process that ran it died: {dead}")

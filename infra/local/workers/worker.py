@@ -2,11 +2,12 @@
 
     python -m infra.local.workers.worker FD MODULE BINDING
 
-FD is an inherited socket, BINDING the JSON that durable clients get. In: (function, input JSON,
-invocation id). Out: first ("ready", pid) or ("error", sentence), then one ("result", JSON) or
-("failed", type, message, stack) each.
-When the host goes, however it goes, the socket ends, and the worker ends its process group,
-so that what an activity has started ends too.
+FD is an inherited socket, BINDING the JSON that durable clients get. The worker first sends ("ready", pid) or
+("error", sentence). It then receives requests (function, input JSON, invocation id), and answers each with
+("result", JSON) or ("failed", type, message, stack).
+
+However the host ends, the socket ends with it. The worker then ends its process group, and with it all that
+an activity has started.
 """
 
 from __future__ import annotations
@@ -35,10 +36,10 @@ def _read(connection: Connection, work: queue.SimpleQueue[Request]) -> None:
 
 
 async def _alone(work: Awaitable[Any]) -> Any:
-    """Await it, then close the SDK's HTTP session.
+    """Await the work, then close the SDK's HTTP session.
 
-    Between two activities the loop stands still and does not see the host close an idle connection;
-    the next start_new would be written into it, and a POST is not tried again.
+    Between two activities the loop stands still, and does not notice that the host closes an idle connection.
+    The next start_new would be written into that connection, and a POST is not tried again.
     """
     from azure.durable_functions.models.utils import http_utils
 
@@ -49,9 +50,10 @@ async def _alone(work: Awaitable[Any]) -> Any:
 
 
 def run(app: Any, request: Request, client_binding: str, loop: asyncio.Runner) -> tuple[str, ...]:
-    """Call the function as the Python worker does: the converters of azure.functions at both ends.
+    """Call the function as Microsoft's Python worker does, with azure.functions' converters at both ends.
 
-    One loop for all, as there: the SDK's session lock belongs to the loop that first contends for it.
+    `loop` runs every async function of the process, as there: the SDK's session lock belongs to the loop that
+    first contends for it. Returns ("result", JSON) or ("failed", type, message, stack).
     """
     from azure.functions.durable_functions import ActivityTriggerConverter
     from azure.functions.meta import Datum
@@ -69,7 +71,7 @@ def run(app: Any, request: Request, client_binding: str, loop: asyncio.Runner) -
         if timer:
             return ("result", "null")
         return ("result", ActivityTriggerConverter.encode(result, expected_type=None).value)
-    except BaseException as failure:  # a function that calls sys.exit has failed, no more
+    except BaseException as failure:  # sys.exit in a function fails that function only
         return ("failed", type(failure).__name__, str(failure), traceback.format_exc())
 
 

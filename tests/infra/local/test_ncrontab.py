@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infra.local.timers.ncrontab import Schedule
+from infra.local.timers._ncrontab import Schedule
 
 
 def after(text: str, moment: str, count: int = 3) -> list[str]:

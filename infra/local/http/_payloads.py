@@ -1,4 +1,4 @@
-"""What the management routes say of an instance and its history: the extension's JSON, as pure functions."""
+"""The extension's JSON for an instance and its history, which the management routes return. Pure."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def status(state: Any, show_input: bool) -> dict[str, Any]:
 
 
 def history(events: Sequence[Any], show_input: bool, show_output: bool) -> list[dict[str, Any]]:
-    """historyEvents: what was scheduled and has been answered is told in one entry, the answer's."""
+    """The payload's historyEvents. A scheduled task and its answer become one entry, the answer's."""
     entries = [(_kind(entry), entry) for entry in to_json(events, [])]
     asked = {(kind, entry["EventId"]): entry for kind, entry in entries if kind in _SCHEDULED.values()}
     answers = {(_SCHEDULED[kind], entry["TaskScheduledId"]) for kind, entry in entries if kind in _SCHEDULED}

@@ -1,8 +1,8 @@
 """NCRONTAB, the expressions of timer triggers: `{second} {minute} {hour} {day} {month} {day of week}`.
 
-Written after the library that the Functions host uses (NCrontab, in .NET). Where it is not cron:
-a day must suit both its fields, day of month and day of week (cron: either), a range that is
-written backwards is turned round, and Sunday is 0 and never 7. Five fields mean second 0.
+Behaves as NCrontab, the .NET library that the Functions host uses. It differs from cron: a day must match
+both its fields, day of month and day of week (cron: either); a range that is written backwards is reversed;
+and Sunday is 0, never 7. Five fields mean second 0.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ _ITEM = re.compile(
     r"(?:(?P<all>\*)|(?P<first>[0-9]+|[a-z]+)(?:-(?P<last>[0-9]+|[a-z]+))?)(?:/(?P<step>[0-9]+))?"
 )
 _FAR = timedelta(days=50 * 366)
-"""29 February on a given day of the week is at most 40 years away; what lies further never comes."""
+"""29 February on a given day of the week is at most 40 years away, so a schedule without a moment before this
+has none at all."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ class _Field:
         return range(min(first, last), max(first, last) + 1, step)
 
     def _number(self, text: str) -> int:
-        """A number, or an English name of which three letters are enough."""
+        """The value of a number, or of an English name's first three letters or more. Raises ValueError."""
         if not text.isdigit():
             known = [n for n, name in enumerate(self.names, self.low) if name.lower().startswith(text)]
             if len(text) < 3 or not known:
@@ -78,7 +79,8 @@ class Schedule:
 
     @staticmethod
     def parse(text: str) -> Schedule:
-        """Raises ValueError, also for a schedule that never comes, such as 30 February."""
+        """The schedule of an expression. Raises ValueError, also where it has no moment, such as 30
+        February."""
         parts = text.split()
         if len(parts) == 5:
             parts = ["0", *parts]
@@ -91,7 +93,7 @@ class Schedule:
         return schedule
 
     def after(self, moment: datetime) -> datetime:
-        """The first moment that is later than `moment` (aware). Raises ValueError where none is."""
+        """The schedule's first moment later than `moment` (aware). Raises ValueError where there is none."""
         moment = moment.astimezone(UTC)
         day, clock = moment.date(), (moment.hour, moment.minute, moment.second)
         if self._suits(day) and (found := self._later_than(clock)):
