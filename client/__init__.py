@@ -1,1 +1,1 @@
-"""The command line of matchcut: what a person uses instead of curl."""
+"""The command line of matchcut, which people use instead of curl."""

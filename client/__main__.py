@@ -6,7 +6,7 @@ import signal
 
 
 def main() -> None:
-    # While the modules load there is nothing to clean up, and Ctrl-C needs no traceback.
+    # While modules load, Ctrl-C has nothing to clean up and needs no traceback.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     from client.commands import app
 

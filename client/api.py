@@ -32,9 +32,9 @@ LONGEST_POLL_S = 60.0
 FIRST_PAUSE_S = 0.25
 LONGEST_PAUSE_S = 8.0
 DEFAULT_PATIENCE_S = 150.0
-"""Long enough to come back twice when the service asks for a minute."""
+"""Long enough for two more tries when the service asks to wait a minute."""
 PROMPT_S = 3.0
-"""How long a first call is tried again: a wrong address should be told soon."""
+"""Seconds in which a first call is tried again: a wrong address should show soon."""
 
 _BUSY = frozenset({429, 502, 503, 504})
 _PLAIN_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._ -]{0,127}")
@@ -43,12 +43,14 @@ _T = TypeVar("_T")
 
 
 class Polled(NamedTuple):
+    """A job's status, and how many seconds the service asks to wait before the next poll."""
+
     status: JobStatus
     retry_after_s: float
 
 
 class _Busy(Exception):
-    """The service asks to come back later."""
+    """The service asks to try again later; `otherwise` is raised where patience is used up."""
 
     def __init__(self, retry_after_s: float, otherwise: ClientError) -> None:
         self.retry_after_s = retry_after_s
@@ -62,12 +64,13 @@ def _nothing(text: str) -> None:
 class Api:
     """One matchcut service.
 
-    Lost connections and the answers 429, 502, 503 and 504 are tried again, with pauses that double,
-    until `patience_s` seconds have gone; then Unreachable (or the service's own Refused) is raised.
-    That is safe for every call: a job started twice is the same job. `notice` is told once per
-    interruption. The key goes to this service's origin only: redirects are not followed, and files
-    are fetched by name below `base_url`, not from the addresses in `links`, which may be meant for
-    another network.
+    A call is tried again after a lost connection and after the answers 429, 502, 503 and 504, with pauses
+    that double, for `patience_s` seconds; then it raises Unreachable, or Refused with the service's own
+    answer. Repeating is safe for every call: a job started twice is the same job. `notice` is called once per
+    interruption with a sentence.
+
+    The function key goes to this service's origin only: redirects are not followed, and files are fetched by
+    name below `base_url`, not from the addresses in `links`, which may be meant for another network.
     """
 
     def __init__(
@@ -84,7 +87,7 @@ class Api:
         headers = {"user-agent": f"matchcut/{VERSION}"}
         if key:
             headers["x-functions-key"] = key
-        # A proxy of the environment cannot know this machine's own services.
+        # A proxy from the environment cannot reach this machine's own services.
         own = host in ("127.0.0.1", "::1", "localhost")
         timeout = httpx.Timeout(60.0, connect=10.0)
         self._http = httpx.Client(base_url=self.base_url, headers=headers, timeout=timeout, trust_env=not own)
@@ -96,30 +99,30 @@ class Api:
         self._http.close()
 
     def submit(self, request: JobRequest, idempotency_key: str | None = None) -> JobAccepted:
-        """POST /api/jobs with what the caller said, and nothing of the defaults."""
+        """POST /api/jobs, without the fields that have their defaults."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
         body = request.model_dump(mode="json", exclude_defaults=True)
         return _parsed(JobAccepted, self._call("POST", "/api/jobs", PROMPT_S, json=body, headers=headers))
 
     def status(self, job: str, patience_s: float = PROMPT_S) -> Polled:
-        """GET /api/jobs/{id}; retry_after_s is how long the service wants to be left alone."""
+        """GET /api/jobs/{id}."""
         return Polled(*self._look(_job_path(job), JobStatus, patience_s))
 
     def follow(self, job: str) -> Iterator[JobStatus]:
-        """Its status again and again, as often as the service allows, up to and with the last one."""
+        """The job's status, polled as often as the service allows, until and including the last one."""
         return self._follow(_job_path(job), JobStatus, lambda status: status.state.ended)
 
     def cancel(self, job: str) -> JobStatus:
-        """DELETE /api/jobs/{id}; the job as it stands then."""
+        """DELETE /api/jobs/{id}; returns the job's status after that."""
         return _parsed(JobStatus, self._call("DELETE", _job_path(job), PROMPT_S))
 
     def retry(self, job: str, video: str | None) -> JobAccepted:
-        """POST /api/jobs/{id}/retry; video: the same URL with a fresh SAS."""
+        """POST /api/jobs/{id}/retry. video: the same URL with a fresh SAS; None keeps the old one."""
         body = {"video": video} if video else None
         return _parsed(JobAccepted, self._call("POST", f"{_job_path(job)}/retry", PROMPT_S, json=body))
 
     def jobs(self, top: int, **query: str) -> Iterator[JobSummary]:
-        """GET /api/jobs, page after page, until `top` jobs have come; newest first."""
+        """GET /api/jobs, page after page, until there are `top` jobs; newest first."""
         query["top"] = str(min(top, 100))
         while top > 0:
             path = f"/api/jobs?{urlencode(query)}"
@@ -139,11 +142,11 @@ class Api:
         return _parsed(BatchStatus, answer)
 
     def follow_batch(self, batch: str) -> Iterator[BatchStatus]:
-        """The same of GET /api/batches/{id}."""
+        """The batch's status, polled as often as the service allows, until and including the last one."""
         return self._follow(_batch_path(batch), BatchStatus, lambda status: status.state == "Ended")
 
     def batch_csv(self, batch: str) -> bytes:
-        """GET /api/batches/{id}/csv: a row for each video."""
+        """GET /api/batches/{id}/csv: one row per video."""
         return self._call("GET", f"{_batch_path(batch)}/csv", self._patience_s).content
 
     def read(self, job: str, name: str) -> bytes:
@@ -151,7 +154,7 @@ class Api:
         return self._call("GET", _file_path(job, name), self._patience_s).content
 
     def download(self, job: str, name: str, folder: Path) -> Path:
-        """One result file into a folder; it appears there whole or not at all."""
+        """Download one result file into a folder, where it appears whole or not at all. Returns its path."""
         target = folder / name
         part = folder / f"{name}.part"
         path = _file_path(job, name)
@@ -203,8 +206,9 @@ class Api:
         return self._patiently(attempt, patience_s)
 
     def _patiently(self, attempt: Callable[[], _T], patience_s: float) -> _T:
+        """attempt(), repeated for patience_s seconds while the service is busy or unreachable."""
         give_up = time.monotonic() + patience_s
-        pause_s, told = FIRST_PAUSE_S, False
+        pause_s, noticed = FIRST_PAUSE_S, False
         failure: ClientError
         while True:
             try:
@@ -216,11 +220,11 @@ class Api:
                 reason = f"{self.base_url} is busy"
                 wait_s, failure = max(pause_s, busy.retry_after_s), busy.otherwise
             if time.monotonic() + wait_s > give_up:
-                # From None: the cause's text is not ours and may hold what should not be shown.
+                # From None: the cause's text is the library's, and may hold a secret.
                 raise failure from None
-            if not told:
+            if not noticed:
                 self._notice(f"{reason}; trying again for {patience_s:.0f} s.")
-                told = True
+                noticed = True
             time.sleep(wait_s)
             pause_s = min(pause_s * 2, LONGEST_PAUSE_S)
 
@@ -271,7 +275,7 @@ def _failure(response: httpx.Response) -> ClientError:
         except ValidationError:
             pass
         else:
-            fields = "".join(f" {one.get('field')}: {one.get('message')}." for one in problem.errors)
+            fields = "".join(f" {fault.get('field')}: {fault.get('message')}." for fault in problem.errors)
             return Refused(f"{problem.detail}{fields} {problem.action}", problem.code)
     host, code = response.url.host, response.status_code
     if code in (401, 403):
@@ -280,7 +284,7 @@ def _failure(response: httpx.Response) -> ClientError:
 
 
 def _parsed(model: type[_Model], response: httpx.Response) -> _Model:
-    """Tolerant of fields that a newer service adds."""
+    """Read an answer; fields that a newer service adds are ignored. Raises ClientError."""
     try:
         return model.model_validate_json(response.content, extra="ignore")
     except ValidationError:
@@ -289,7 +293,7 @@ def _parsed(model: type[_Model], response: httpx.Response) -> _Model:
 
 
 def _retry_after_s(response: httpx.Response, otherwise_s: float) -> float:
-    """Delta-seconds only: the service never sends the header's date form."""
+    """Retry-After in seconds, at most LONGEST_POLL_S. The service never sends the header's date form."""
     text = response.headers.get("retry-after", "")
     return min(float(text), LONGEST_POLL_S) if re.fullmatch(r"\d{1,9}(\.\d+)?", text) else otherwise_s
 

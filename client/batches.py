@@ -1,4 +1,4 @@
-"""What the commands do with many jobs: read a list of videos, wait for a batch, show a list."""
+"""The commands' work on many jobs: read a list of videos, wait for a batch, show a list."""
 
 from __future__ import annotations
 
@@ -29,11 +29,12 @@ def read_text(source: str) -> str:
 
 
 def batch_body(text: str, name: str | None, options: dict[str, Any]) -> tuple[bytes, str]:
-    """(body, content type) of POST /api/batches, for what a person keeps: one URL per line, where empty
-    lines and those that begin with # do not count; or a body as the API takes it, one object or an object
-    per line, which is sent as it is.
+    """(body, content type) of POST /api/batches for a text, which is either
 
-    Raises UsageError for options beside such a body, and where there is nothing.
+    - one URL per line; empty lines and lines that begin with # do not count; or
+    - a body of the API, one object or one object per line, which is sent unchanged.
+
+    Raises UsageError for an empty list, and for a name or options beside a body of the API.
     """
     lines = [line.strip() for line in text.splitlines()]
     lines = [line for line in lines if line and not line.startswith("#")]
@@ -41,19 +42,20 @@ def batch_body(text: str, name: str | None, options: dict[str, Any]) -> tuple[by
         raise UsageError("There is no video in the list.")
     options = {option: value for option, value in options.items() if value}
     if not lines[0].startswith("{"):
-        whole = {"name": name, "videos": lines, "options": options}
-        return json.dumps({field: value for field, value in whole.items() if value}).encode(), OBJECT
+        fields = {"name": name, "videos": lines, "options": options}
+        return json.dumps({field: value for field, value in fields.items() if value}).encode(), OBJECT
     if name or options:
         raise UsageError("A list of JSON says itself what is asked for: put the name and the options there.")
     try:
-        batch = "videos" in json.loads(text)  # one line alone may be either
+        batch = "videos" in json.loads(text)  # a single line may be either form
     except ValueError:
         batch = False
     return text.encode(), OBJECT if batch else LINES
 
 
 def follow(statuses: Iterable[BatchStatus]) -> BatchStatus:
-    """Say each change until the batch has ended, then its failures; there must be one status.
+    """Print each change until the batch has ended, then its failures. Returns the last status; there must be
+    at least one.
 
     Raises ClientError where videos have no result.
     """
@@ -75,13 +77,13 @@ def describe(status: BatchStatus) -> str:
     """`Running, 500 of 750: Completed 499, Failed 1, Queued 250, ETA 2:15:00`."""
     counts = {state: count for state, count in status.counts.items() if count}
     waiting = sum(counts.get(state, 0) for state in _WAITING)
-    told = ", ".join(f"{state} {count}" for state, count in counts.items())
+    by_state = ", ".join(f"{state} {count}" for state, count in counts.items())
     eta = "" if status.eta_s is None else f", ETA {view.duration(status.eta_s)}"
-    return f"{status.state}, {status.total - waiting} of {status.total}: {told}{eta}"
+    return f"{status.state}, {status.total - waiting} of {status.total}: {by_state}{eta}"
 
 
 def table(jobs: Iterable[JobSummary]) -> Iterator[str]:
-    """A line for each job."""
+    """One line per job."""
     for job in jobs:
         yield "  ".join(
             (job.id, job.created[:19], f"{job.state.value:17}", job.name or "-", job.code or "")

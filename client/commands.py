@@ -1,4 +1,4 @@
-"""The commands, thin; what they do is in the modules beside this one."""
+"""The commands, as thin bindings; the modules beside this one do the work."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ MODELS = Path(__file__).resolve().parent.parent / "models"
 
 
 class Commands(TyperGroup):
-    """Every failure ends in one line on stderr, without a secret in it."""
+    """Ends every failure with one line on stderr that holds no secret."""
 
     def invoke(self, ctx: Any) -> Any:
         try:
@@ -41,7 +41,7 @@ class Commands(TyperGroup):
             view.complain(failure.sentence)
             raise typer.Exit(failure.exit_code) from None
         except typer.TyperException as wrong:
-            # A mistyped command line is repeated to its writer, and may hold the URL.
+            # The message repeats the mistyped command line, which may hold a URL with its SAS.
             wrong.message = view.printable(wrong.message)
             raise
         except (typer.Exit, typer.Abort):
@@ -74,12 +74,12 @@ def root() -> None:
     pass
 
 
-def _whole_number(option: str, text: str, allowed: range, said: str) -> int | None:
-    """`make` passes an empty text for a variable that was not set."""
+def _whole_number(option: str, text: str, allowed: range, in_words: str) -> int | None:
+    """The number; None for an empty text, which `make` passes for a variable that was not set."""
     if not text:
         return None
     if not re.fullmatch(r"[0-9]{1,9}", text) or int(text) not in allowed:
-        raise UsageError(f"{option} takes a whole number, {said}.")
+        raise UsageError(f"{option} takes a whole number, {in_words}.")
     return int(text)
 
 
@@ -143,7 +143,7 @@ def submit(
         writable(out)
     request = job_request(
         {
-            # Checked before anything is uploaded; the blob's URL takes the path's place then.
+            # The request is checked before anything is uploaded; the blob's URL then replaces the path.
             "video": video if is_url(video) else f"file://{video}",
             "name": name or (None if is_url(video) else Path(video).name),
             "profile": profile,

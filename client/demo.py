@@ -1,4 +1,4 @@
-"""Everything by itself: storage, service, a match, its job, and what came of it."""
+"""The demo: starts storage and service, makes a match, runs its job, and shows the result."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ HOST_PATIENCE_S = 5.0
 
 @dataclass(frozen=True)
 class Demo:
-    """What `demo` was asked for; None is the default."""
+    """The options of `demo`; None is the default."""
 
     video: str | None
     out: Path | None
@@ -54,7 +54,7 @@ class Demo:
 
 
 def run(demo: Demo) -> None:
-    """Raises ClientError with the one sentence that says why there is no EDL."""
+    """Run the demo. Raises ClientError with one sentence that says why there is no EDL."""
     with _ended_by_signals():
         _run(demo)
 
@@ -121,8 +121,8 @@ def _sample_name(demo: Demo) -> str:
 def embedded_host(workers: int | None, keep: bool) -> Iterator[EmbeddedHost]:
     """The host and its storage on free ports, stopped however the block ends.
 
-    Its folder below .run/ goes with it, unless it is to be kept or the host itself failed: then
-    the ClientError names the log.
+    Its folder below .run/ is removed at the end, unless `keep` is set or the host itself failed. The
+    ClientError of a failed host names the log.
     """
     folder = Path(tempfile.mkdtemp(prefix="demo-", dir=writable(RUN)))
     host = EmbeddedHost(data=folder, workers=workers)
@@ -131,8 +131,8 @@ def embedded_host(workers: int | None, keep: bool) -> Iterator[EmbeddedHost]:
             view.say("Starting the service ...")
             yield host.start()
         finally:
-            # A second Ctrl-C must not cut this short: it would leave processes behind.
-            with _deaf():
+            # A second Ctrl-C must not interrupt this, or processes would stay behind.
+            with _signals_ignored():
                 host.__exit__(None, None, None)
     except HostFailed as failed:
         keep = True
@@ -147,7 +147,7 @@ def embedded_host(workers: int | None, keep: bool) -> Iterator[EmbeddedHost]:
 
 @contextmanager
 def _ended_by_signals() -> Iterator[None]:
-    """SIGTERM and SIGHUP end the block as an exception does, so that it is cleaned up."""
+    """Let SIGTERM and SIGHUP end the block as an exception does, so that it is cleaned up."""
 
     def end(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
@@ -157,7 +157,7 @@ def _ended_by_signals() -> Iterator[None]:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
+def _signals_ignored() -> Iterator[None]:
     with _handling(dict.fromkeys((signal.SIGINT, signal.SIGTERM, signal.SIGHUP), signal.SIG_IGN)):
         yield
 
@@ -173,7 +173,7 @@ def _handling(handlers: Mapping[signal.Signals, Any]) -> Iterator[None]:
 
 
 def _compare(folder: Path, video: Path) -> None:
-    """The last line: what the sample's truth says of the result."""
+    """Print the last line: how the result compares with the sample's truth."""
     result = parse_result((folder / RESULT_FILE).read_bytes())
     truth = Truth.model_validate_json(truth_path(video).read_bytes())
     view.say(summary(evaluate(result, truth)))

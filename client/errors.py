@@ -1,4 +1,4 @@
-"""What ends a command: one sentence and an exit code."""
+"""The errors that end a command, with one sentence and an exit code."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class ClientError(Exception):
 
 
 class UsageError(ClientError):
-    """The command line itself is wrong."""
+    """The command line is wrong."""
 
     exit_code = 2
 
@@ -28,4 +28,4 @@ class Refused(ClientError):
 
 
 class Unreachable(ClientError):
-    """The service did not answer for as long as the caller was ready to wait."""
+    """The service did not answer within the caller's patience."""

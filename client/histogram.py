@@ -1,4 +1,4 @@
-"""How a model's scores are spread over footage: its reference histogram (shared/models/drift.py)."""
+"""Measure how a model's scores are spread over footage: its reference histogram (shared/models/drift.py)."""
 
 from __future__ import annotations
 
@@ -32,10 +32,11 @@ _LIMIT_S = 4 * 3600
 
 
 def write_references(folders: Sequence[Path], videos: Sequence[Path], measured_on: str = "") -> list[Path]:
-    """Score the videos with each model, write its histogram, and name it in its manifest.
+    """Score the videos with each model, write the model's histogram, and name the file in its manifest.
 
-    A head's source lies beside the head, or is built in. Each video is decoded once for all models.
-    Returns the files written; raises ClientError.
+    folders: of the models. measured_on: names the footage; the videos' file names without it. A head's source
+    lies beside the head, or is built in. Each video is decoded once for all models. Returns the paths of the
+    histograms. Raises ClientError.
     """
     try:
         manifests = {folder: read_manifest(folder) for folder in folders}
@@ -50,7 +51,7 @@ def write_references(folders: Sequence[Path], videos: Sequence[Path], measured_o
     for folder, manifest in manifests.items():
         tracks = [part[manifest.name] for part in parts if manifest.name in part]
         try:
-            reference = measure_reference(_joined(tracks), measured_on or _named(videos))
+            reference = measure_reference(_join(tracks), measured_on or _names(videos))
         except ValueError as nothing:
             raise ClientError(f"{manifest.name} scored nothing of the footage: {nothing}.") from None
         written.append(_write(folder, manifest, reference))
@@ -58,8 +59,8 @@ def write_references(folders: Sequence[Path], videos: Sequence[Path], measured_o
 
 
 def score_video(models: Mapping[str, Model], video: Path) -> dict[str, Track]:
-    """Each model's track over a whole file, as a job without gaps has it; of models that hear, none
-    where there is no sound. Raises NotAVideo and its kin, ModelRefused."""
+    """By model, its track over a whole file, as a job without gaps makes it. A model of the sound has none
+    where the file has no sound. Raises NotAVideo and the other errors of reading a video, ModelRefused."""
     length = video.stat().st_size
     with video.open("rb") as file:
 
@@ -108,15 +109,15 @@ def _source(folder: Path, manifest: ModelManifest) -> Path:
     return beside if (beside / "model.json").exists() else BUILT_IN / manifest.source
 
 
-def _joined(tracks: Sequence[Track]) -> Track:
-    """The windows of several videos, one after the other: a histogram asks for no more."""
+def _join(tracks: Sequence[Track]) -> Track:
+    """The windows of several videos, one after the other, which is enough for a histogram."""
     if not tracks:
         raise ValueError("it has no sound")
     return replace(tracks[0], first=0, scores=np.concatenate([track.scores for track in tracks]))
 
 
-def _named(videos: Sequence[Path]) -> str:
-    """Which files, without saying where they lay."""
+def _names(videos: Sequence[Path]) -> str:
+    """The videos' file names and digests, without their folders."""
     return ", ".join(f"{path.name} (sha256 {sha256(path.read_bytes()).hexdigest()[:12]})" for path in videos)
 
 

@@ -1,4 +1,4 @@
-"""What the commands do with one job: request, wait, fetch, export."""
+"""The commands' work on one job: request, wait, fetch, export."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def is_url(video: str) -> bool:
 
 
 def job_request(fields: dict[str, Any], cut: dict[str, Any]) -> JobRequest:
-    """A request of what was given; None and empty values count as not given. Raises UsageError."""
+    """A request with these fields and cut options, without the None and empty ones. Raises UsageError."""
     given, options = (
         {name: value for name, value in part.items() if value not in (None, "", [], {})}
         for part in (fields, cut)
@@ -32,15 +32,16 @@ def job_request(fields: dict[str, Any], cut: dict[str, Any]) -> JobRequest:
     try:
         return JobRequest.model_validate(given | ({"cut": options} if options else {}))
     except ValidationError as wrong:
-        # Without the input: that may be the URL with its SAS.
-        errors = wrong.errors(include_input=False, include_url=False, include_context=False)
+        # Without the input, which may be the URL with its SAS.
+        faults = wrong.errors(include_input=False, include_url=False, include_context=False)
         raise UsageError(
-            "; ".join(f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in errors) + "."
+            "; ".join(f"{'.'.join(str(part) for part in fault['loc'])}: {fault['msg']}" for fault in faults)
+            + "."
         ) from None
 
 
 def thresholds(pairs: Iterable[str]) -> dict[str, str]:
-    """`shot=0.6` as an entry; the value is checked with the request."""
+    """`shot=0.6` becomes the entry {"shot": "0.6"}; the request checks the value. Raises UsageError."""
     entries = {}
     for pair in pairs:
         label, equals, value = pair.partition("=")
@@ -51,7 +52,10 @@ def thresholds(pairs: Iterable[str]) -> dict[str, str]:
 
 
 def video_url(video: str, upload_to: str | None, connection_string: str | None) -> str:
-    """The video's URL; a local file is uploaded first."""
+    """The video's URL; a local file is uploaded first. Raises ClientError.
+
+    upload_to: the URL of a container with a SAS. connection_string: of a storage account.
+    """
     if is_url(video):
         return video
     path = file_to_upload(Path(video))
@@ -67,9 +71,9 @@ def video_url(video: str, upload_to: str | None, connection_string: str | None) 
 
 
 def wait_for(api: Api, job: str) -> JobStatus:
-    """Show the job until it has ended, then its gaps, and where there is no edit that.
+    """Show the job until it has ended, then what its cascade saw, its gaps, and a line if it has no edit.
 
-    Raises ClientError for Failed and Cancelled.
+    Returns the last status. Raises ClientError for Failed and Cancelled.
     """
     status = view.follow(api.follow(job))
     require_completed(status)
@@ -81,7 +85,7 @@ def wait_for(api: Api, job: str) -> JobStatus:
 
 
 def require_completed(status: JobStatus) -> None:
-    """Raises ClientError, with the job's sentence and what to do, for Failed and Cancelled."""
+    """Raises ClientError for Failed and Cancelled, with the job's own message and what to do."""
     if status.state in (State.COMPLETED, State.COMPLETED_WITH_GAPS):
         return
     if status.error is not None:
@@ -90,7 +94,10 @@ def require_completed(status: JobStatus) -> None:
 
 
 def fetch_files(api: Api, status: JobStatus, folder: Path) -> list[Path]:
-    """Every file that the job links, into a folder that is made where it is absent."""
+    """Download every file of a job that has ended; returns their paths. The folder is made if absent.
+
+    Raises ClientError where the job has not ended or left no files, or the folder cannot be written.
+    """
     if not status.state.ended:
         raise ClientError(f"Job {status.id} has not ended yet ({status.state.value}); watch it first.")
     if not status.links:
@@ -105,7 +112,7 @@ def default_folder(name: str | None, job: str) -> Path:
 
 
 def writable(folder: Path) -> Path:
-    """The folder, made if absent and tried by writing. Raises ClientError where that cannot be."""
+    """The folder itself, made if absent. Raises ClientError where no file can be written into it."""
     if folder.is_file():
         raise ClientError(f"{folder} is a file, not a folder.")
     try:
@@ -117,6 +124,7 @@ def writable(folder: Path) -> Path:
 
 
 def parse_result(data: bytes) -> Result:
+    """The result in a result.json. Raises ClientError."""
     try:
         return Result.model_validate_json(data)
     except ValidationError as wrong:
@@ -126,7 +134,8 @@ def parse_result(data: bytes) -> Result:
 
 
 def export(source: Path, format: str) -> bytes:
-    """A timeline from a result.json, offline. Raises UsageError for a format there is not."""
+    """The bytes of a timeline, from a result.json alone. Raises UsageError for an unknown format, ClientError
+    for a file that cannot be read or contradicts itself."""
     if format not in FORMATS:
         raise UsageError(f"There is no format {format!r}; there are {', '.join(FORMATS)}.")
     try:

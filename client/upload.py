@@ -1,4 +1,4 @@
-"""A local file becomes a blob, and its URL what the service can read."""
+"""Upload a local file as a blob, with a URL that the service can read."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from client.errors import ClientError, UsageError
 
 CONTAINER = "videos"
 READ_FOR = timedelta(hours=12)
-"""A SAS lives as long as a job may wait in the queue and read: a working day."""
+"""Lifetime of a SAS: a working day, as long as a job may wait in the queue and read."""
 OnBytes = Callable[[int], None]
-"""Called with how many bytes have gone so far."""
+"""Called with the number of bytes uploaded so far."""
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a file holds: its length and digests."""
+    """A file's length and digests."""
 
     length_bytes: int
     sha256: str
@@ -42,7 +42,7 @@ class Content:
 
 
 def file_to_upload(path: Path) -> Path:
-    """The path itself. Raises ClientError, with a sentence, where there is nothing to upload."""
+    """The path itself. Raises ClientError where it is no file, or an empty or unreadable one."""
     if path.is_dir():
         raise ClientError(f"{path} is a folder, not a video file.")
     if not path.is_file():
@@ -57,7 +57,7 @@ def file_to_upload(path: Path) -> Path:
 
 
 def content_of(path: Path) -> Content:
-    """Read once, for both digests."""
+    """Read a file once, for its length and both digests. Raises OSError."""
     sha256, md5 = hashlib.sha256(), hashlib.md5(usedforsecurity=False)
     length_bytes = 0
     with path.open("rb") as file:
@@ -69,17 +69,22 @@ def content_of(path: Path) -> Content:
 
 
 def blob_name(path: Path, content: Content) -> str:
-    """From the file's name and what it holds: the same file gives the same URL, so the same job."""
+    """The blob's name, from the file's name and content: the same file gives the same URL, and so the same
+    job."""
     stem = re.sub(r"[^a-z0-9]+", "-", path.stem.lower()).strip("-")[:60] or "video"
     return f"{stem}-{content.sha256[:16]}{re.sub(r'[^a-z0-9.]', '', path.suffix.lower())}"
 
 
 def upload_to_container(path: Path, container_url: str, on_bytes: OnBytes = lambda done: None) -> str:
-    """Upload below the URL of a container with a SAS; the blob's URL, with that SAS if it grants read."""
+    """Upload into a container, by its URL with a SAS. Returns the blob's URL, with that SAS if it grants
+    read.
+
+    Raises UsageError for a URL without a SAS, ClientError where the upload fails.
+    """
     secret = urlsplit(container_url).query
     if not secret:
         raise UsageError("--upload-to needs the URL of a container with a SAS that grants create and write.")
-    with _told(container_url):
+    with _sdk_errors_in_a_sentence(container_url):
         container = ContainerClient.from_container_url(container_url, retry_policy=_retry())
         with container:
             blob = _put(container, file_to_upload(path), on_bytes)
@@ -88,14 +93,18 @@ def upload_to_container(path: Path, container_url: str, on_bytes: OnBytes = lamb
 
 
 def upload_to_account(path: Path, connection_string: str, on_bytes: OnBytes = lambda done: None) -> str:
-    """Upload to the container `videos` of an account; the blob's URL with a SAS that reads only this blob."""
+    """Upload into the container `videos` of an account. Returns the blob's URL, with a SAS that reads only
+    it.
+
+    Raises UsageError for a connection string without an account key, ClientError where the upload fails.
+    """
     try:
         service = BlobServiceClient.from_connection_string(connection_string, retry_policy=_retry())
         account_key = service.credential.account_key
     except (ValueError, AttributeError):
         # From None: the SDK's message may repeat the string.
         raise UsageError("MATCHCUT_STORAGE must be a connection string with an account key.") from None
-    with _told(service.url), service:
+    with _sdk_errors_in_a_sentence(service.url), service:
         container = service.get_container_client(CONTAINER)
         with suppress(ResourceExistsError):
             container.create_container()
@@ -114,7 +123,7 @@ def upload_to_account(path: Path, connection_string: str, on_bytes: OnBytes = la
 def _put(container: ContainerClient, path: Path, on_bytes: OnBytes) -> BlobClient:
     content = content_of(path)
     blob = container.get_blob_client(blob_name(path, content))
-    if _is_there(blob, content):
+    if _is_uploaded(blob, content):
         on_bytes(content.length_bytes)
         return blob
     settings = ContentSettings(
@@ -133,13 +142,14 @@ def _put(container: ContainerClient, path: Path, on_bytes: OnBytes) -> BlobClien
     return blob
 
 
-def _is_there(blob: BlobClient, content: Content) -> bool:
+def _is_uploaded(blob: BlobClient, content: Content) -> bool:
+    """Whether the blob already has this content."""
     try:
         found = blob.get_blob_properties()
     except ResourceNotFoundError:
         return False
     except HttpResponseError as refused:
-        # A SAS that only writes cannot look; then the blob is written again.
+        # A SAS that only writes cannot read properties; the blob is then written again.
         if refused.status_code == 403:
             return False
         raise
@@ -148,18 +158,18 @@ def _is_there(blob: BlobClient, content: Content) -> bool:
 
 
 def _retry() -> ExponentialRetry:
-    """About 15 s in all: the SDK's own default waits minutes for a port where nothing listens."""
+    """Retries for about 15 s in all. The SDK's own default waits minutes for a port where nothing listens."""
     return ExponentialRetry(initial_backoff=1, increment_base=2, retry_total=3, random_jitter_range=1)
 
 
 @contextmanager
-def _told(url: str) -> Iterator[None]:
-    """Turns the SDK's failures into one sentence without the query of the URL."""
+def _sdk_errors_in_a_sentence(url: str) -> Iterator[None]:
+    """Turn the SDK's errors into ClientErrors of one sentence, without the URL's query."""
     where = url.partition("?")[0]
     try:
         yield
     except HttpResponseError as refused:
-        # The SDK gives an enum, and a plain text for a code that it does not know.
+        # The SDK gives an enum, or a plain text for a code that it does not know.
         code = getattr(refused, "error_code", None) or refused.reason
         code = getattr(code, "value", code)
         raise ClientError(f"{where} refused the upload: {refused.status_code} {code}.") from None

@@ -1,4 +1,4 @@
-"""What the terminal shows. Everything printed passes `printable`, so no secret reaches it."""
+"""Everything that the terminal shows. All of it passes `printable`, so no secret is printed."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ _USER = re.compile(r"([a-z][a-z0-9+.-]*://)[^\s/@]*@", re.IGNORECASE)
 
 
 def printable(text: str) -> str:
-    """The text without the query, fragment and user part of any URL, known secrets and keys."""
+    """The text without known secrets and keys, and without the query, fragment and user part of any URL."""
     for name in ("MATCHCUT_KEY", "MATCHCUT_STORAGE"):
         if secret := os.environ.get(name):
             text = text.replace(secret, f"[{name}]")
@@ -38,16 +38,17 @@ def printable(text: str) -> str:
 
 
 def say(text: str = "") -> None:
+    """Print a line of the command's answer to stdout."""
     print(printable(text), flush=True)
 
 
 def note(text: str) -> None:
-    """To stderr: what is not the command's answer."""
+    """Print to stderr a line that is not the command's answer."""
     print(printable(text), file=sys.stderr, flush=True)
 
 
 def complain(text: str) -> None:
-    """The one line that a failed command ends with."""
+    """Print to stderr the one line that ends a failed command."""
     note("error: " + " ".join(text.split()))
 
 
@@ -58,7 +59,7 @@ def duration(seconds: float) -> str:
 
 
 def describe(progress: Progress) -> tuple[str, str, str]:
-    """(units, speed, ETA) in words; an empty string for what is not known yet."""
+    """(units, speed, ETA) as texts; a value that is not known yet is an empty text."""
     factor, eta_s = progress.realtime_factor, progress.eta_s
     return (
         f"{progress.done}/{progress.total} units" if progress.total else "",
@@ -68,9 +69,9 @@ def describe(progress: Progress) -> tuple[str, str, str]:
 
 
 def follow(statuses: Iterable[JobStatus], console: Console | None = None) -> JobStatus:
-    """Show a job until it has ended: a live bar, or lines where stdout is no terminal.
+    """Show a job until it has ended: as a live bar, or as lines where stdout is no terminal.
 
-    Returns the last status; there must be one.
+    Returns the last status; there must be at least one.
     """
     console = console or Console(highlight=False)
     shown = _as_bar(statuses, console) if console.is_terminal else _as_lines(statuses)
@@ -108,7 +109,7 @@ def _as_bar(statuses: Iterable[JobStatus], console: Console) -> Iterator[JobStat
 
 @contextmanager
 def transfer(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
-    """Give it the bytes done so far; a bar on stderr shows them where that is a terminal."""
+    """A function that takes the bytes done so far. A bar shows them on stderr if that is a terminal."""
     with _passing(DownloadColumn(), TransferSpeedColumn()) as bar:
         task = bar.add_task(printable(what), total=total_bytes)
         yield lambda done: bar.update(task, completed=done)
@@ -116,14 +117,14 @@ def transfer(what: str, total_bytes: int) -> Iterator[Callable[[int], None]]:
 
 @contextmanager
 def counting(what: str) -> Iterator[Callable[[int, int], None]]:
-    """Give it (done, total); a bar on stderr shows them where that is a terminal."""
+    """A function that takes (done, total). A bar shows them on stderr if that is a terminal."""
     with _passing(TimeRemainingColumn(compact=True)) as bar:
         task = bar.add_task(printable(what), total=None)
         yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _passing(*columns: ProgressColumn) -> Bar:
-    """A bar that leaves nothing behind."""
+    """A bar that disappears at the end."""
     console = Console(stderr=True, highlight=False)
     text = TextColumn("{task.description}", markup=False)
     return Bar(text, BarColumn(), *columns, console=console, transient=True, disable=not console.is_terminal)
@@ -146,7 +147,7 @@ def gap_lines(result: Result) -> list[str]:
 
 
 def cascade_lines(result: Result) -> list[str]:
-    """One line on what a cascade looked at and may have missed; none for an exhaustive job."""
+    """One line: what a cascade looked at, and what it may have missed. No line for an exhaustive job."""
     found = result.cascade
     if found is None:
         return []
@@ -162,7 +163,7 @@ def cascade_lines(result: Result) -> list[str]:
 
 
 def no_edit_lines(result: Result) -> list[str]:
-    """One line where there is no edit, none where there is one."""
+    """One line where the result has no edit, else none."""
     if result.edits:
         return []
     return [
