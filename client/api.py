@@ -14,15 +14,7 @@ import httpx
 from pydantic import BaseModel, ValidationError
 
 from client.errors import ClientError, Refused, Unreachable, UsageError
-from shared.contracts import (
-    BatchStatus,
-    JobAccepted,
-    JobList,
-    JobRequest,
-    JobStatus,
-    JobSummary,
-    Problem,
-)
+from shared.contracts import BatchStatus, JobAccepted, JobList, JobRequest, JobStatus, JobSummary, Problem
 from shared.names import is_job_id
 from shared.settings import VERSION
 

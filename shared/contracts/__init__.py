@@ -6,14 +6,7 @@ VideoInfo), _s means seconds.
 """
 
 from shared.contracts.base import Contract, Name, Probability, Rate, Seconds, fraction_text
-from shared.contracts.batch import (
-    Batch,
-    BatchFailure,
-    BatchItem,
-    BatchItems,
-    BatchRequest,
-    BatchStatus,
-)
+from shared.contracts.batch import Batch, BatchFailure, BatchItem, BatchItems, BatchRequest, BatchStatus
 from shared.contracts.callback import CallbackRecord, CallbackState, CallbackStatus, Delivery
 from shared.contracts.cost import Cost, StageTiming, Tariff, Timing
 from shared.contracts.http import (

@@ -4,9 +4,10 @@
 """
 
 from shared.jobs.acceptance import accept, take_request
-from shared.jobs.attempts import cancel, instances, next_runs, reopen_lost, retry
+from shared.jobs.attempts import cancel, instances, reopen_lost, retry
 from shared.jobs.delivery import deliver
 from shared.jobs.provisional import events_so_far
+from shared.jobs.queue import next_runs
 from shared.jobs.requests import InvalidFields, parse_request
 from shared.jobs.retention import Sweep
 from shared.jobs.status import (

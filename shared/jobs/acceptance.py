@@ -8,16 +8,8 @@ from enum import Enum
 
 from shared import names
 from shared.callbacks import validate_callback
-from shared.contracts import (
-    JobRequest,
-    Priority,
-    StoredRequest,
-)
-from shared.errors import (
-    IdempotencyConflict,
-    StorageUnavailable,
-    VideoTooLarge,
-)
+from shared.contracts import JobRequest, Priority, StoredRequest
+from shared.errors import IdempotencyConflict, StorageUnavailable, VideoTooLarge
 from shared.jobs import quotas, retention
 from shared.jobs.attempts import REOPENABLE, reopen_job, utc_now
 from shared.jobs.requests import InvalidFields, parse_request

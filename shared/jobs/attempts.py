@@ -8,14 +8,7 @@ from datetime import UTC, datetime
 from pydantic import ValidationError
 
 from shared import fan_out
-from shared.contracts import (
-    EndRecord,
-    ErrorBody,
-    Priority,
-    RetryRequest,
-    State,
-    StoredRequest,
-)
+from shared.contracts import EndRecord, ErrorBody, RetryRequest, State, StoredRequest
 from shared.errors import (
     InvalidRequest,
     JobNotFound,
@@ -27,7 +20,7 @@ from shared.errors import (
 from shared.jobs import quotas, retention
 from shared.jobs.requests import check_length
 from shared.settings import Settings
-from shared.steps import close_run, settle_run
+from shared.steps import close_run
 from shared.storage import (
     BlobStore,
     Records,
@@ -79,35 +72,6 @@ def reopen_lost(store: BlobStore, stored: StoredRequest) -> StoredRequest | None
     lost = MatchcutError("The orchestration ended without a result.")
     close_run(Records(store, stored.run), State.FAILED, ErrorBody(**lost.record()))
     return None
-
-
-def next_runs(settings: Settings, store: BlobStore) -> list[StoredRequest]:
-    """The requests that may run now, in order: every interactive one, and the first `batch_jobs` of batches.
-
-    A run that has ended but is still listed as open is closed here. A run whose records cannot be read is
-    parked.
-    """
-    found: list[StoredRequest] = []
-    most: dict[Priority, int | None] = {"interactive": None, "batch": settings.batch_jobs}
-    for priority, limit in most.items():
-        counted = 0
-        for entry in ledger.open_entries(store, priority):
-            if limit is not None and counted >= limit:
-                break
-            records = Records(store, ledger.run_of(entry))
-            try:
-                stored, end = records.find_request(), records.find_end()
-            except RecordUnreadable as why:
-                ledger.park_entry(store, entry, why)
-                continue
-            if stored is None:
-                continue
-            if end:
-                settle_run(store, stored, end)
-                continue
-            found.append(stored)
-            counted += 1
-    return found
 
 
 def retry(

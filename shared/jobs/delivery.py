@@ -18,14 +18,7 @@ from shared.errors import BadCallback, CallbackNotAllowed, FileNotReady, RecordU
 from shared.jobs.status import describe, see_run
 from shared.network import Guard, Patience
 from shared.settings import Settings
-from shared.storage import (
-    BlobStore,
-    Records,
-    find_callback_query,
-    forget_callback_query,
-    ledger,
-    paths,
-)
+from shared.storage import BlobStore, Records, find_callback_query, forget_callback_query, ledger, paths
 
 KINDS = {
     State.COMPLETED: "job.completed",

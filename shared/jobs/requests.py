@@ -6,13 +6,8 @@ from collections.abc import Iterator
 
 from pydantic import ValidationError
 
-from shared.contracts import (
-    JobRequest,
-)
-from shared.errors import (
-    InvalidRequest,
-    UnknownField,
-)
+from shared.contracts import JobRequest
+from shared.errors import InvalidRequest, UnknownField
 
 MAX_BODY_BYTES = 64 * 1024
 

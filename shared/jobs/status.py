@@ -17,27 +17,10 @@ from typing import Any
 from shared import names
 from shared.cache import Cache
 from shared.callbacks import describe_callback
-from shared.contracts import (
-    EndRecord,
-    JobStatus,
-    Progress,
-    State,
-    StoredRequest,
-)
-from shared.errors import (
-    BlobNotFound,
-    FileNotReady,
-    JobNotFound,
-)
+from shared.contracts import EndRecord, JobStatus, Progress, State, StoredRequest
+from shared.errors import BlobNotFound, FileNotReady, JobNotFound
 from shared.settings import Settings
-from shared.storage import (
-    BlobStore,
-    Records,
-    find_request,
-    ledger,
-    paths,
-    records,
-)
+from shared.storage import BlobStore, Records, find_request, ledger, paths, records
 from shared.timelines import FORMATS
 
 _KEPT_S = 300

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from shared.contracts import (
-    Choice,
-    JobRequest,
-)
+from shared.contracts import Choice, JobRequest
 from shared.errors import ModelRefused, UnknownModel
 from shared.models.catalogue import Catalogue
 

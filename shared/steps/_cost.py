@@ -9,14 +9,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from shared.contracts import (
-    Cost,
-    StageTiming,
-    Tariff,
-)
-from shared.storage import (
-    traffic,
-)
+from shared.contracts import Cost, StageTiming, Tariff
+from shared.storage import traffic
 
 GIGABYTE = 10**9
 _STEP = Decimal("0.000001")

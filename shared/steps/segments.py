@@ -8,13 +8,7 @@ from math import ceil
 from typing import Literal
 
 from shared import fan_out
-from shared.contracts import (
-    Choice,
-    JobRequest,
-    Timeline,
-    Unit,
-    VideoInfo,
-)
+from shared.contracts import Choice, JobRequest, Timeline, Unit, VideoInfo
 from shared.settings import Settings
 
 Span = tuple[int, int | None]

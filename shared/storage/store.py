@@ -9,19 +9,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Self
 
 from azure.core import MatchConditions
-from azure.core.exceptions import (
-    ResourceExistsError,
-    ResourceModifiedError,
-    ResourceNotFoundError,
-)
+from azure.core.exceptions import ResourceExistsError, ResourceModifiedError, ResourceNotFoundError
 from azure.storage.blob import BlobServiceClient, ContainerClient, ContentSettings
 
-from shared.errors import (
-    BadUrl,
-    BlobNotFound,
-    InvalidRequest,
-    StorageUnavailable,
-)
+from shared.errors import BadUrl, BlobNotFound, InvalidRequest, StorageUnavailable
 from shared.settings import Settings
 from shared.storage.clients import service_of, translated, translated_own
 

@@ -8,8 +8,9 @@ from shared.video.key_frames import Sweep
 from shared.video.limits import MediaLimits
 from shared.video.packets import Gather, Joined, Part, gathered_sound, part_of_npz
 from shared.video.pictures import Picture, Pictures
-from shared.video.probe import probe, snap_rate
+from shared.video.probe import probe
 from shared.video.ranges import RangeReader
+from shared.video.rates import snap_rate
 from shared.video.sound import sound
 from shared.video.source import BlobFacts, look_up, open_source, open_video, parse_source, read_ranges
 

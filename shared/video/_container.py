@@ -24,14 +24,7 @@ from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
-from shared.errors import (
-    NotAVideo,
-    NoVideoStream,
-    PictureTooLarge,
-    TooCostly,
-    TooDamaged,
-    TooManyStreams,
-)
+from shared.errors import NotAVideo, NoVideoStream, PictureTooLarge, TooCostly, TooDamaged, TooManyStreams
 from shared.video._index import packets
 from shared.video.ranges import RangeReader
 

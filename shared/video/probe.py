@@ -10,13 +10,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from shared.contracts import VideoInfo
-from shared.errors import (
-    CodecNotAllowed,
-    FrameRateTooHigh,
-    NoVideoStream,
-    PictureTooLarge,
-    TooManyFrames,
-)
+from shared.errors import CodecNotAllowed, FrameRateTooHigh, NoVideoStream, PictureTooLarge, TooManyFrames
 from shared.video._container import (
     REORDERED_FRAMES,
     decode,
@@ -29,42 +23,7 @@ from shared.video._index import complete_entries, indexed, missing_frames, packe
 from shared.video.hearing import pick_sound
 from shared.video.limits import MediaLimits
 from shared.video.ranges import RangeReader
-
-_STANDARD_RATES = tuple(
-    Fraction(rate)
-    for rate in (
-        "24000/1001",
-        "24",
-        "25",
-        "30000/1001",
-        "30",
-        "48",
-        "50",
-        "60000/1001",
-        "60",
-        "100",
-        "120000/1001",
-        "120",
-    )
-)
-
-
-def snap_rate(rate: Fraction) -> Fraction:
-    """The standard rate within 0.05 % of `rate`, else `rate` itself with a denominator of at most 1001.
-
-    The result is at least 1: the timeline of a slower video has one frame a second, as its timecode does.
-    """
-    nearest = min(_STANDARD_RATES, key=lambda standard: abs(standard - rate))
-    return (
-        nearest if abs(nearest - rate) <= nearest / 2000 else max(Fraction(1), rate.limit_denominator(1001))
-    )
-
-
-def _nominal_rate(stream: VideoStream, highest: int) -> Fraction:
-    for rate in (stream.guessed_rate, stream.average_rate, stream.base_rate):
-        if rate and 0 < rate <= highest:
-            return snap_rate(Fraction(rate))
-    return Fraction(25)  # no usable rate is declared: 25 is a convention
+from shared.video.rates import nominal_rate
 
 
 @dataclass(frozen=True)
@@ -90,7 +49,7 @@ def probe(reader: RangeReader, etag: str, length_bytes: int) -> Probe:
             raise NoVideoStream("The file's video stream does not decode.")
         origin = pts_of(first)
         assert origin is not None
-        rate = _nominal_rate(stream, limits.rate)
+        rate = nominal_rate(stream, limits.rate)
         time_base = Fraction(stream.time_base or first.time_base or 1)
 
         def on_timeline(pts: int) -> int:
