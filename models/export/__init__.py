@@ -35,13 +35,19 @@ class Build:
 
 
 def constant(values: Any) -> Array:
-    """float32, by way of 30 bits: the last ones of sines and powers differ between machines."""
+    """A float32 constant, rounded to 30 bits first: the last bits of sines and powers differ between
+    machines."""
     mantissa, exponent = np.frexp(np.asarray(values, np.float64))
     return np.asarray(np.ldexp(np.round(mantissa * 2**30), exponent - 30), np.float32)
 
 
+def integers(*numbers: int) -> Array:
+    """An int64 constant (len(numbers),): a shape, axes, or places to slice at."""
+    return np.array(numbers, np.int64)
+
+
 def parse(text: str, constants: Mapping[str, Array]) -> onnx.ModelProto:
-    """A model of opset 17 from the text of its graph and its named constants; it is checked."""
+    """A checked model of opset 17, from the text of its graph and its constants by name."""
     model = parser.parse_model(f'<ir_version: 8, opset_import: ["" : 17], producer_name: "matchcut">\n{text}')
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in constants.items())
     onnx.checker.check_model(model, full_check=True)
@@ -49,12 +55,13 @@ def parse(text: str, constants: Mapping[str, Array]) -> onnx.ModelProto:
 
 
 def provenance(source: str) -> dict[str, str]:
+    """The manifest's provenance of a model that this package computes. `source`: the literature."""
     origin = "matchcut, models/export"
     return Provenance(origin=origin, licence="MIT", training_data="none", source=source).model_dump()
 
 
 def write(build: Build, out: Path) -> ModelManifest:
-    """Writes model.onnx, model.json with its digest, and the golden sample, into out/<name>."""
+    """Write model.onnx, model.json with the graph's digest, and the golden sample, into out/<name>."""
     data: bytes = build.graph.SerializeToString(deterministic=True)
     manifest = ModelManifest.model_validate(build.manifest | {"digest": hashlib.sha256(data).hexdigest()})
     folder = out / manifest.name
@@ -68,14 +75,14 @@ def write(build: Build, out: Path) -> ModelManifest:
 
 
 def build_all(builders: Iterable[Callable[[], Build]], out: Path) -> None:
-    """Writes each model into its folder below out, and prints name, version and digest."""
+    """Write each model into its folder below `out`, and print its name, version and digest."""
     for build in builders:
         manifest = write(build(), out)
         print(f"{manifest.name} {manifest.version} {manifest.digest}")
 
 
 def command(prog: str, *builders: Callable[[], Build]) -> None:
-    """What `python -m prog [--out DIR]` does."""
+    """Run the command line `python -m prog [--out DIR]`."""
     parser = argparse.ArgumentParser(
         prog=f"python -m {prog}", description="Builds models (default: into models/)."
     )

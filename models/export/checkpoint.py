@@ -64,7 +64,7 @@ def _blank(*_: object) -> Array:
 
 
 class _ArraysOnly(pickle.Unpickler):
-    """A pickle may call whatever it names; this one may name an array's parts, and nothing else."""
+    """Refuses every name but those of an array's parts: a pickle may call whatever it names."""
 
     _KNOWN = {  # noqa: RUF012
         ("numpy", "ndarray"): np.ndarray,

@@ -1,16 +1,19 @@
-"""crowd-excitement: how loud the sound is, how loud what lies behind the voices, and of what shape.
+"""crowd-excitement: loudness of the sound, loudness of the background behind the voices, and spectral shape.
 
-Everything is measured on the power spectra of Hann frames that overlap by half. Loudness is the
-short-term loudness of EBU Tech 3341 (3 s of ITU-R BS.1770-5, one channel); its K-weighting acts as
-a gain on each bin of the spectrum. The background is the level that the frames exceed nine tenths
-of the time, L90 of ISO 1996-1: a voice pauses for breath, a crowd does not.
+Everything is measured on the power spectra of Hann frames that overlap by half. Loudness is the short-term
+loudness of EBU Tech 3341 (3 s of ITU-R BS.1770-5, one channel); its K-weighting is a gain on each bin of the
+spectrum. The background is the level that the frames exceed nine tenths of the time, L90 of ISO 1996-1: a
+commentator pauses for breath, a crowd does not.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from models.export import Array, Build, constant, parse, provenance
+import numpy as np
+import onnx
+
+from models.export import Array, Build, constant, integers, parse, provenance
 from shared.models import REFERENCE
 
 NAME = "crowd-excitement"
@@ -25,13 +28,13 @@ BATCH = 8
 QUIETEST = FRAMES // 10 + 1
 """L90 is the loudest of the quietest tenth of the frames."""
 GATE_LKFS = -70.0
-"""The absolute gate of BS.1770: nothing is quieter than this, digital silence included."""
+"""The absolute gate of BS.1770: the least loudness reported, also for digital silence."""
 SHAPE_HZ = (100.0, 7000.0)
-"""Where centroid and flatness look: a crowd and no mains hum."""
+"""Band of centroid and flatness: it holds the crowd, but no mains hum."""
 ALPHA_LOW_HZ, ALPHA_HIGH_HZ = (50.0, 1000.0), (1000.0, 5000.0)
 WHISTLE_HZ, AROUND_HZ = (2000.0, 5000.0), (1500.0, 6000.0)
 WHISTLE_FRAMES = 5
-"""0.19 s: a short blow of the whistle, and longer than most other tones hold still."""
+"""0.19 s: as long as a short blow of the whistle, and longer than most other tones stay the same."""
 
 # The two biquads of BS.1770-5 annex 1, given for 48 kHz: (b0, b1, b2), (1, a1, a2).
 _PRE_FILTER = (
@@ -55,20 +58,25 @@ def _band(hz: Array, span: tuple[float, float]) -> Array:
 
 
 def build() -> Build:
+    """The graph, its manifest and a golden batch."""
+    return Build(_graph(), _manifest(), _sample())
+
+
+def _constants() -> dict[str, Array]:
     hz = np.fft.rfftfreq(FRAME, 1 / RATE)
     hann = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(FRAME) / FRAME)
     both_sides = np.where((hz == 0) | (hz == RATE / 2), 1.0, 2.0)
     shape, whistle, around = (_band(hz, span) for span in (SHAPE_HZ, WHISTLE_HZ, AROUND_HZ))
     columns = [k_weighting(hz), _band(hz, ALPHA_LOW_HZ), _band(hz, ALPHA_HIGH_HZ), shape, shape * hz / 1000]
-    constants: dict[str, Array] = {
+    return {
         "hann": constant(hann[:, None]),
         # Parseval: the sum over all bins is then the mean square of the samples.
         "scale": constant(both_sides / (FRAME * (hann**2).sum())),
         "sums": constant(np.stack(columns, axis=1)),
         "k_weights": constant(k_weighting(hz)[:, None]),
-        "quietest": np.array([QUIETEST], np.int64),
-        "before_quietest": np.array([QUIETEST - 1], np.int64),
-        "axis_2": np.array([2], np.int64),
+        "quietest": integers(QUIETEST),
+        "before_quietest": integers(QUIETEST - 1),
+        "axis_2": integers(2),
         "shape_mean": constant((shape / shape.sum())[:, None]),
         "around_mean": constant((around / around.sum())[:, None]),
         "whistle": constant(whistle),
@@ -77,19 +85,22 @@ def build() -> Build:
         "gate": constant([GATE_LKFS]),
         "decibels": constant([10 / np.log(10)]),
         "kilo": constant([1000]),
-        "framed": np.array([0, WINDOW // HOP, HOP], np.int64),
-        "zero": np.array([0], np.int64),
-        "one": np.array([1], np.int64),
-        "two": np.array([2], np.int64),
-        "three": np.array([3], np.int64),
-        "four": np.array([4], np.int64),
-        "five": np.array([5], np.int64),
-        "last": np.array([-1], np.int64),
-        "many": np.array([WINDOW // HOP], np.int64),
-        "axis_1": np.array([1], np.int64),
-        "axis_3": np.array([3], np.int64),
+        "framed": integers(0, WINDOW // HOP, HOP),
+        "zero": integers(0),
+        "one": integers(1),
+        "two": integers(2),
+        "three": integers(3),
+        "four": integers(4),
+        "five": integers(5),
+        "last": integers(-1),
+        "many": integers(WINDOW // HOP),
+        "axis_1": integers(1),
+        "axis_3": integers(3),
     }
-    graph = parse(
+
+
+def _graph() -> onnx.ModelProto:
+    return parse(
         f"""
         crowd_excitement (float[N, {WINDOW}] samples) => (float[N, 6] scores) {{
           halves = Reshape (samples, framed)
@@ -156,8 +167,12 @@ def build() -> Build:
 
           scores = Concat <axis=1> (loudness, background, alpha, centroid, flatness, tone)
         }}""",
-        constants,
+        _constants(),
     )
+
+
+def _sample() -> Array:
+    """Noise and tones from loud to quiet, and digital silence first: float32 (BATCH, WINDOW)."""
     random = np.random.default_rng(4)
     seconds = np.arange(WINDOW) / RATE
     noise = random.standard_normal((BATCH, WINDOW)) * 10.0 ** -np.linspace(0.5, 4, BATCH)[:, None]
@@ -165,7 +180,11 @@ def build() -> Build:
     sample = (noise + tones * (np.arange(BATCH) % 2)[:, None]).clip(-1, 1)
     sample = (np.round(sample * 1024) / 1024).astype(np.float32)  # so that the file is small
     sample[0] = 0  # digital silence
-    manifest = {
+    return sample
+
+
+def _manifest() -> dict[str, Any]:
+    return {
         "name": NAME,
         "version": "1.1.0",
         "kind": "audio",
@@ -190,4 +209,3 @@ def build() -> Build:
             "excitement modeling', IEEE Trans. Multimedia 7(6), 2005."
         ),
     }
-    return Build(graph, manifest, sample)

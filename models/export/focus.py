@@ -1,9 +1,8 @@
-"""Motion inside boxes and outside them, after the camera's own is taken out, as parts of a graph.
+"""Parts of a graph that measure motion inside and outside boxes, without the camera's motion.
 
-How far the whole picture moved is searched on a coarse copy and then solved level by level by iterated
-least squares over what lies outside the boxes (Lucas & Kanade 1981; robust weights after Odobez &
-Bouthemy 1995). Only a shift: within 0.2 s zoom and rotation leave little, and the camera's motion has a
-model of its own.
+The shift of the whole picture is searched on a coarse copy, and then solved level by level, by iterated least
+squares over the pixels outside the boxes (Lucas & Kanade 1981; robust weights after Odobez & Bouthemy 1995).
+A shift is enough: zoom and rotation are small within 0.2 s, and the model `motion` measures the camera.
 """
 
 from __future__ import annotations
@@ -17,34 +16,35 @@ COARSE = 8
 REACH_X, REACH_Y = 6, 3
 """Shifts tried, in pixels of that copy: 19 % of the width, 17 % of the height of 256 x 144."""
 RELUCTANCE = 0.06
-"""A shift of one pixel more must make the difference this much smaller, or chance picks far ones."""
+"""Each pixel of shift must make the difference smaller by this share, or chance would pick far shifts."""
 LEVELS = (4, 2)
-"""Copies this many times smaller, each half of the one before, which begins at half of COARSE. The full
-size would change focused motion by 0.001 and cost an eighth of the model, see the card."""
+"""Copies this many times smaller, from half of COARSE down by halves. The full size would change focused
+motion by 0.001 and cost an eighth of the model, see the card."""
 STEPS = 2
-"""Of least squares per level."""
+"""Steps of least squares per level."""
 MISMATCH = 0.05
-"""Difference, of 1, at which a pixel counts half: what moves by itself does not pull the camera along."""
+"""Difference, of 1, at which a pixel counts half, so that moving objects hardly disturb the camera's
+shift."""
 DAMPING, RELATIVE_DAMPING = 1e-3, 1e-2
 """Added to the structure tensor's diagonal, the second times its trace: without texture, or with edges
 in one direction only, the shift stays where it is instead of running along them."""
 LEAST = 30.0
-"""Pixels of 256 x 144 that a mean inside boxes is taken over at least, a third of a small player: a box
-that barely counts then gives barely any motion."""
+"""Fewest pixels, of 256 x 144, that a mean inside boxes is divided by: a third of a small player. So a box
+with little weight gives little motion."""
 
 
 def motion(network: Network, grey: str, mask: str, width: int, height: int) -> tuple[str, str]:
     """Focused and background motion, (N, 1) each: mean absolute differences, of 1.
 
     `grey` (N, 2, height, width) in [0, 1]; `mask` (N, 1, height, width), 1 inside boxes and 0 outside.
-    From each difference inside, the median of those outside is taken first, down to 0: what changes
-    everywhere (a dissolve, a flash) is no player's motion. Never NaN: without boxes the first is 0.
+    The median of the differences outside is first subtracted from each difference inside, down to 0: a change
+    of the whole picture (a dissolve, a flash) is no player's motion. Never NaN: without boxes the first is 0.
     """
     one = network.constant(1.0)
     outside = network.add("Sub", one, mask)
     halves = network.constant([1, 1], np.int64)
     first, second = network.add_many("Split", grey, halves, outputs=2, axis=1)
-    # Without its mean each, or a change of light would pass for a shift.
+    # Each picture without its mean, or a change of light would look like a shift.
     even = network.add("Sub", grey, network.add("ReduceMean", grey, axes=[2, 3]))
     shift = _shift(network, even, outside, width, height)
     warped, valid = _warp(network, second, shift, width, height)
@@ -94,14 +94,14 @@ def _search(network: Network, grey: str, width: int, height: int) -> str:
     moved = network.add("Conv", second, network.constant(np.eye(x.size).reshape(x.size, 1, *x.shape)))
     gap = network.add("Abs", network.add("Sub", moved, inner))
     cost = network.add("ReduceMean", gap, axes=[2, 3], keepdims=0)
-    dear = network.add("Mul", cost, network.constant(1 + RELUCTANCE * np.hypot(x, y).ravel()[None]))
-    best = network.add("ArgMin", dear, axis=1, keepdims=0)
+    weighted = network.add("Mul", cost, network.constant(1 + RELUCTANCE * np.hypot(x, y).ravel()[None]))
+    best = network.add("ArgMin", weighted, axis=1, keepdims=0)
     shifts = np.stack([x.ravel(), y.ravel()], axis=1)[:, :, None, None]
     return network.add("Gather", network.constant(shifts), best)
 
 
 def _shift(network: Network, grey: str, outside: str, width: int, height: int) -> str:
-    """(N, 2, 1, 1): how far what lies outside the boxes moved, x and y in pixels."""
+    """(N, 2, 1, 1): how far the picture outside the boxes moved, x and y in pixels."""
     double = network.constant(2.0)
     scharr = np.array([[-3, 0, 3], [-10, 0, 10], [-3, 0, 3]]) / 32
     kernels = network.constant(np.stack([scharr, scharr.T])[:, None])
@@ -155,7 +155,7 @@ def _median(network: Network, change: str, beside: str) -> str:
     large in each direction; 0 where that is nowhere."""
     small, where = _pool(network, change, 2), _pool(network, beside, 2)
     out = network.add("GreaterOrEqual", where, network.constant(0.5))
-    # What does not count sorts behind all that does.
+    # -1 sorts behind every value that counts.
     marked = network.add("Where", out, small, network.constant(-1.0))
     flat = network.add("Flatten", marked)
     size = network.add(

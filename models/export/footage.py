@@ -1,4 +1,4 @@
-"""python -m models.export.footage FOLDER: what the heads are fitted on, from the clips of SoccerNet-MVFoul.
+"""python -m models.export.footage FOLDER: the heads' training data, from the clips of SoccerNet-MVFoul.
 
 Writes models/<head>/training.npz: embeddings and labels, no picture. FOLDER holds action_<match>_clip_<k>.mp4
 for matches and clips 0, 1 and 2.
@@ -10,8 +10,7 @@ close-up   people from near while play rests: they stand, walk or talk. Shown li
 replay     play itself from near, a run, a tackle, a fall, often legs and ball alone: between the wipes,
            in slow motion. Also one shot from above (match 2), the widest of them.
 
-So close-up and replay are told by what the broadcast does, not by how large people are: both have
-tight shots and looser ones.
+So the broadcast decides between close-up and replay, not the size of people: both have tight and wider shots.
 """
 
 from __future__ import annotations

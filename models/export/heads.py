@@ -1,9 +1,10 @@
 """python -m models.export.heads [--out DIR]: camera and play, linear heads on other models' embeddings.
 
 Each is softmax regression with an L2 penalty, fitted by Newton's method in float64 on the embeddings
-kept in models/<head>/training.npz (made by models.export.footage). Every class counts the same. The
-penalty is the strongest whose log loss on a match that the fit has not seen is within one standard error
-of the least (Breiman et al., "Classification and regression trees", 1984): few matches make a head too sure.
+kept in models/<head>/training.npz (made by models.export.footage). All classes have the same weight. The
+penalty is the strongest whose log loss on a match left out of the fit is within one standard error of the
+least (Breiman et al., "Classification and regression trees", 1984), since a head fitted on few matches is too
+confident.
 """
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ LABELS = ("live-wide", "close-up", "replay")
 BATCH = 16
 PENALTIES = tuple(base * 10.0**power for power in range(-4, 0) for base in (1, 2, 5))
 STEP = 2.0**-18
-"""Weights are whole multiples of it: coarse enough that the last bits of a machine's linear algebra
-drop out, fine enough that no logit moves by more than some 0.0001."""
+"""Weights are rounded to multiples of this: coarse enough that differences between machines' linear algebra
+vanish, fine enough that no logit moves by more than about 0.0001."""
 _ITERATIONS, _STILL = 100, 1e-12
 
 Numbers = npt.NDArray[np.float64]
@@ -33,6 +34,8 @@ Numbers = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Head:
+    """A head, its source, and its training windows. `sees`: names them in the manifest."""
+
     name: str
     source: str
     every: int
@@ -48,14 +51,14 @@ HEADS = (
 
 @dataclass(frozen=True)
 class Training:
-    """What a head is fitted on."""
+    """A head's training data."""
 
     embedding: Numbers
-    """(n, size), float16 by origin."""
+    """(n, size), of float16 precision."""
     label: npt.NDArray[np.int64]
-    """(n,), numbers of LABELS."""
+    """(n,), indices into LABELS."""
     match: npt.NDArray[np.int64]
-    """(n,)."""
+    """(n,), the number of each row's match."""
 
     def part(self, rows: npt.NDArray[np.bool_]) -> Training:
         return Training(self.embedding[rows], self.label[rows], self.match[rows])
@@ -73,18 +76,18 @@ def probabilities(logits: Numbers) -> Numbers:
 
 
 def shares(label: npt.NDArray[np.int64]) -> Numbers:
-    """Weight of each row, so that the classes weigh the same and all sum to 1."""
+    """Weight of each row (n,): all classes have the same total, and all weights sum to 1."""
     counts = np.bincount(label, minlength=len(LABELS))
     return np.asarray(1 / (np.count_nonzero(counts) * counts[label]))
 
 
 def fit(training: Training, penalty: float) -> tuple[Numbers, Numbers]:
-    """Weights (size, classes) and bias (classes,) of least
+    """The weights (size, classes) and bias (classes,) that minimise
 
         sum over rows of share * -log(probability of its label) + penalty / 2 * |scale * weights|^2
 
-    where scale is the root mean square distance of embeddings from their mean. The best weights are
-    sums of training rows, so Newton's steps need as many unknowns as there are rows, not features.
+    where scale is the root mean square distance of embeddings from their mean. The best weights are weighted
+    sums of training rows, so Newton's steps need as many unknowns as rows, not as features.
     """
     share, known = shares(training.label), np.eye(len(LABELS))[training.label]
     mean = share @ training.embedding
@@ -151,7 +154,7 @@ def losses(training: Training, penalty: float) -> Numbers:
 
 
 def best_penalty(training: Training) -> float:
-    """See above. Of PENALTIES."""
+    """The one of PENALTIES that the module's docstring describes."""
     table = np.array([losses(training, penalty) for penalty in PENALTIES])
     mean, matches = table.mean(axis=1), table.shape[1]
     least = int(mean.argmin())

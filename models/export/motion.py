@@ -1,17 +1,20 @@
-"""motion: how much, and where to, the picture moves between two looks 0.2 s apart.
+"""motion: how much, and in which direction, the picture moves between two pictures 0.2 s apart.
 
-Pyramidal Lucas-Kanade: at each level the second picture is warped back by the flow so far, and
-what is left is solved per pixel, over a box window, from the structure tensor of the first picture
-(Lucas & Kanade 1981; pyramid after Bouguet 2001). A similarity (shift, zoom, rotation) is then
-fitted to the flow by least squares weighted by texture, and again with what disagrees weighed
-down (Odobez & Bouthemy 1995): the camera. What is left over moves against it.
+Pyramidal Lucas-Kanade: each level warps the second picture back by the flow so far, and solves the remaining
+flow per pixel, over a box window, from the structure tensor of the first picture (Lucas & Kanade 1981;
+pyramid after Bouguet 2001). A similarity (shift, zoom, rotation) is then fitted to the flow by least squares
+weighted by texture, and again with less weight on pixels that disagree (Odobez & Bouthemy 1995). This
+similarity is the camera's motion; the rest of the flow is motion against it.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from models.export import Array, Build, constant, parse, provenance
+import numpy as np
+import onnx
+
+from models.export import Array, Build, constant, integers, parse, provenance
 from shared.models import REFERENCE
 
 NAME = "motion"
@@ -23,10 +26,11 @@ LEVELS = ((4, 3), (2, 2), (1, 1))
 REACH_X, REACH_Y = 6, 3
 """Shifts tried for the whole picture, in pixels of the coarsest level: 19 % of width, 17 % of height."""
 RELUCTANCE = 0.06
-"""A shift of one pixel more must make the difference this much smaller, or chance picks far ones."""
+"""Each pixel of shift must make the difference smaller by this share, or chance would pick far shifts."""
 WINDOW = 7
 DAMPING = 1e-4
-"""Added to the structure tensor's diagonal (pictures in [0, 1]): flow fades where there is no texture."""
+"""Added to the structure tensor's diagonal (pictures in [0, 1]), so that flow fades where texture is
+missing."""
 TEXTURE = 3e-4
 """Smaller eigenvalue at which a pixel counts half in the fit."""
 MISMATCH = 0.02
@@ -36,7 +40,8 @@ OUTLIER = 0.6
 
 
 def _warp(name: str, level: str, flow: str) -> str:
-    """The second picture where the flow says each pixel went, and its difference from the first."""
+    """Text that samples the second picture at the place to which the flow moves each pixel, and subtracts it
+    from the first."""
     return f"""
           {name}_at = Add ({flow}, {level}_base)
           {name}_scaled = Mul ({name}_at, {level}_scale)
@@ -149,15 +154,21 @@ def _weighted_mean(name: str, value: str) -> str:
 
 
 def build() -> Build:
+    """The graph, its manifest and a golden batch."""
+    return Build(_graph(), _manifest(), _sample())
+
+
+def _constants() -> dict[str, Array]:
+    """The constants of the graph, without those of its levels."""
     y, x = np.mgrid[0:HEIGHT, 0:WIDTH]
     coarsest = LEVELS[0][0]
     shift_y, shift_x = np.mgrid[-REACH_Y : REACH_Y + 1, -REACH_X : REACH_X + 1]
     shifts = shift_x.size
     scharr = np.array([[-3, 0, 3], [-10, 0, 10], [-3, 0, 3]]) / 32
-    constants = {
+    return {
         "to_unit": constant(1 / 255),
         "scharr": constant(np.stack([scharr, scharr.T])[:, None]),
-        "border": np.array([0, 0, 1, 1, 0, 0, 1, 1], np.int64),
+        "border": integers(0, 0, 1, 1, 0, 0, 1, 1),
         "damping": constant(DAMPING),
         "texture": constant(TEXTURE),
         "mismatch": constant(MISMATCH**2),
@@ -172,18 +183,23 @@ def build() -> Build:
         "shift_weight": constant(np.eye(shifts).reshape(shifts, 1, 2 * REACH_Y + 1, 2 * REACH_X + 1)),
         "shifts": constant(np.stack([shift_x.ravel(), shift_y.ravel()], axis=1)[:, :, None, None]),
         "reluctance": constant(1 + RELUCTANCE * np.hypot(shift_x, shift_y).ravel()[None]),
-        "inner_start": np.array([REACH_Y, REACH_X], np.int64),
-        "inner_end": np.array([HEIGHT // coarsest - REACH_Y, WIDTH // coarsest - REACH_X], np.int64),
+        "inner_start": integers(REACH_Y, REACH_X),
+        "inner_end": integers(HEIGHT // coarsest - REACH_Y, WIDTH // coarsest - REACH_X),
         "widths_per_second": constant(RATE / WIDTH),
         "per_second": constant(RATE),
-        "first": np.array([0], np.int64),
-        "second": np.array([1], np.int64),
-        "two": np.array([2], np.int64),
-        "channel_axis": np.array([1], np.int64),
-        "pixel_axes": np.array([2, 3], np.int64),
-        "all_axes": np.array([1, 2, 3], np.int64),
-        "row": np.array([0, -1], np.int64),
+        "first": integers(0),
+        "second": integers(1),
+        "two": integers(2),
+        "channel_axis": integers(1),
+        "pixel_axes": integers(2, 3),
+        "all_axes": integers(1, 2, 3),
+        "row": integers(0, -1),
     }
+
+
+def _levels() -> tuple[str, str, dict[str, Array]]:
+    """Text of all levels, the name of the finest flow, and their constants."""
+    constants: dict[str, Array] = {}
     text, flow = "", "whole"
     for index, (shrink, iterations) in enumerate(LEVELS):
         if index:
@@ -192,10 +208,16 @@ def build() -> Build:
           {up}_size = Resize <mode="linear"> ({flow}, , doubling)
           {up} = Mul ({up}_size, double)"""
             flow = up
-        level, flow, more = _level(shrink, iterations, flow)
+        level, flow, of_level = _level(shrink, iterations, flow)
         text += level
-        constants |= more
-    graph = parse(
+        constants |= of_level
+    return text, flow, constants
+
+
+def _graph() -> onnx.ModelProto:
+    coarsest = LEVELS[0][0]
+    text, flow, of_levels = _levels()
+    return parse(
         f"""
         motion (uint8[N, 2, {HEIGHT}, {WIDTH}] frames) => (float[N, 5] scores) {{
           values = Cast <to=1> (frames)
@@ -262,16 +284,23 @@ def build() -> Build:
           columns = Concat <axis=1> (in_widths, zoom)
           scores = Reshape (columns, row)
         }}""",
-        constants,
+        _constants() | of_levels,
     )
+
+
+def _sample() -> Array:
+    """Pairs of a soft pattern and the same pattern moved: uint8 (BATCH, 2, HEIGHT, WIDTH)."""
     random = np.random.default_rng(2)
     coarse = random.integers(0, 256, (BATCH, 12, 20)).astype(np.float64)
     canvas = coarse.repeat(8, axis=1).repeat(8, axis=2)
     for axis in (1, 2):  # a box blur, so that there are gradients
         canvas = np.mean([np.roll(canvas, shift, axis) for shift in range(8)], axis=0)
     moved = np.stack([np.roll(canvas[i], (i % 3, 2 * i), (0, 1)) for i in range(BATCH)])
-    sample = np.stack([canvas, moved], axis=1)[:, :, 12 : 12 + HEIGHT, 16 : 16 + WIDTH].astype(np.uint8)
-    manifest = {
+    return np.stack([canvas, moved], axis=1)[:, :, 12 : 12 + HEIGHT, 16 : 16 + WIDTH].astype(np.uint8)
+
+
+def _manifest() -> dict[str, Any]:
+    return {
         "name": NAME,
         "version": "1.0.0",
         "kind": "pair",
@@ -298,4 +327,3 @@ def build() -> Build:
             "motion models', J. Visual Communication and Image Representation 6(4), 1995."
         ),
     }
-    return Build(graph, manifest, sample)

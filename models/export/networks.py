@@ -1,4 +1,4 @@
-"""What the exports of trained networks share: pinned packages, and a graph with small weights.
+"""Shared by the exports of trained networks: pinned packages, and a graph with small weights.
 
 Weights are stored as float16 or int8 and cast to float32 by nodes that onnxruntime folds when it
 loads the graph: the file is small, the arithmetic is float32.
@@ -68,29 +68,31 @@ class Network:
     initializers: list[onnx.TensorProto] = field(default_factory=list)
 
     def add(self, operator: str, *inputs: str, **attributes: Any) -> str:
-        """One node with one output."""
+        """Add one node with one output."""
         return self.add_many(operator, *inputs, outputs=1, **attributes)[0]
 
     def add_many(self, operator: str, *inputs: str, outputs: int, **attributes: Any) -> list[str]:
+        """Add one node with several outputs."""
         names = [f"{operator.lower()}_{len(self.nodes)}_{number}" for number in range(outputs)]
         self.nodes.append(helper.make_node(operator, inputs, names, **attributes))
         return names
 
     def constant(self, values: Any, dtype: Any = np.float32) -> str:
-        """Kept as it is: float32 unless told."""
+        """Add a constant, stored in `dtype`."""
         name = f"constant_{len(self.initializers)}"
         self.initializers.append(numpy_helper.from_array(np.asarray(values, dtype), name))
         return name
 
     def half(self, values: Array) -> str:
-        """Stored as float16. Raises OverflowError where that cannot hold a value."""
+        """Add weights stored as float16. Raises OverflowError where a value does not fit."""
         small = values.astype(np.float16)
         if not np.isfinite(small).all():
             raise OverflowError("a weight is too large for float16")
         return self.add("Cast", self.constant(small, np.float16), to=TensorProto.FLOAT)
 
     def int8(self, values: Array) -> str:
-        """Stored as int8, with one scale per output channel (axis 0): the largest weight is 127."""
+        """Add weights stored as int8, with one scale per output channel (axis 0): its largest weight is
+        127."""
         scale = np.abs(values).reshape(len(values), -1).max(axis=1).clip(1e-12) / 127
         scale = scale.reshape(-1, *[1] * (values.ndim - 1)).astype(np.float32)
         small = self.constant(np.round(values / scale), np.int8)
@@ -103,8 +105,8 @@ class Network:
         outputs: dict[str, tuple[str, list[str | int]]],
         takes: int = TensorProto.FLOAT,
     ) -> onnx.ModelProto:
-        """inputs: shape by name; outputs: the tensor and its shape by name. Inputs have the type `takes`,
-        outputs are float32. It is checked."""
+        """The finished model, checked. inputs: shape by name, of the type `takes`. outputs: tensor and shape
+        by name, float32."""
 
         def value(called: str, shape: list[str | int], of: int = TensorProto.FLOAT) -> onnx.ValueInfoProto:
             return helper.make_tensor_value_info(called, of, shape)

@@ -1,32 +1,40 @@
 """pitch-share: the share of the picture that is grass.
 
-Two steps, after the dominant-colour idea of Ekin, Tekalp & Mehrotra (2003): pixels that could be
-grass by hue, saturation and value give the mean hue of this picture's grass, and what lies near
-that hue is the pitch. So turf from yellowish to bluish green is found without a setting, while
-green shirts, seats and boards of another hue fall out.
+Two steps, after the dominant colour of Ekin, Tekalp & Mehrotra (2003). First, the pixels whose hue,
+saturation and value could be grass give the mean hue of this picture's grass. Then, those of them near that
+hue are the pitch. So turf from yellowish to bluish green is found without a setting, while green shirts,
+seats and boards of another hue are left out.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from models.export import Build, constant, parse, provenance
+import numpy as np
+import onnx
+
+from models.export import Array, Build, constant, integers, parse, provenance
 from shared.models import REFERENCE
 
 NAME = "pitch-share"
 WIDTH, HEIGHT = 96, 54
 BATCH = 1
-"""As all models of key frames have it."""
+"""1, as in all models of key frames."""
 HUE_LOW, HUE_HIGH = 62.0, 160.0
-"""Degrees. Turf in the footage tried lies at 70 to 110."""
+"""Degrees. Turf lies at 70 to 110 in the footage that was tried."""
 SATURATION, VALUE_LOW, VALUE_HIGH = 0.17, 0.12, 0.97
 NEAR = 22.0
 """Degrees from the mean hue."""
 GOLDEN = (3 / 11, 8 / 11)
-"""The middle part of a 3:5:3 division, in width and height: where a close-up has its player."""
+"""The middle part of a 3:5:3 division, of width and of height: a close-up shows its player there."""
 
 
 def build() -> Build:
+    """The graph, its manifest and a golden batch."""
+    return Build(_graph(), _manifest(), _sample())
+
+
+def _constants() -> dict[str, Array]:
     top, bottom = (round(HEIGHT * part) for part in GOLDEN)
     left, right = (round(WIDTH * part) for part in GOLDEN)
     whole = np.full((HEIGHT, WIDTH), 1.0)
@@ -34,7 +42,7 @@ def build() -> Build:
     centre = np.zeros_like(whole)
     centre[top:bottom, left:right] = 1
     areas = np.stack([area.ravel() / area.sum() for area in (whole, lower, centre)], axis=1)
-    constants = {
+    return {
         # Where green is the largest, hue = 120 + 60 * (blue - red) / (largest - smallest).
         "hue_low": constant((HUE_LOW - 120) / 60),
         "hue_high": constant((HUE_HIGH - 120) / 60),
@@ -44,15 +52,18 @@ def build() -> Build:
         "value_high": constant(VALUE_HIGH * 255),
         "areas": constant(areas),
         "tiny": constant(1e-3),
-        "zero": np.array([0], np.int64),
-        "one": np.array([1], np.int64),
-        "two": np.array([2], np.int64),
-        "three": np.array([3], np.int64),
-        "channel_axis": np.array([1], np.int64),
-        "flat": np.array([0, -1], np.int64),
-        "pixel_axes": np.array([1, 2, 3], np.int64),
+        "zero": integers(0),
+        "one": integers(1),
+        "two": integers(2),
+        "three": integers(3),
+        "channel_axis": integers(1),
+        "flat": integers(0, -1),
+        "pixel_axes": integers(1, 2, 3),
     }
-    graph = parse(
+
+
+def _graph() -> onnx.ModelProto:
+    return parse(
         f"""
         pitch_share (uint8[N, 3, {HEIGHT}, {WIDTH}] frames) => (float[N, 3] scores) {{
           rgb = Cast <to=1> (frames)
@@ -93,13 +104,21 @@ def build() -> Build:
           grass_row = Reshape (grass_number, flat)
           scores = MatMul (grass_row, areas)
         }}""",
-        constants,
+        _constants(),
     )
+
+
+def _sample() -> Array:
+    """Coloured squares above grass: uint8 (BATCH, 3, HEIGHT, WIDTH)."""
     random = np.random.default_rng(3)
     sample = random.integers(0, 256, (BATCH, 3, 9, 16), np.uint8).repeat(6, axis=2).repeat(6, axis=3)
     grass = np.reshape([68, 120, 51], (3, 1, 1))
     sample[:, :, HEIGHT // 3 :] = grass + random.integers(-8, 9, (3, HEIGHT - HEIGHT // 3, 1))
-    manifest = {
+    return sample
+
+
+def _manifest() -> dict[str, Any]:
+    return {
         "name": NAME,
         "version": "1.1.0",
         "kind": "frame",
@@ -124,4 +143,3 @@ def build() -> Build:
             "IEEE Trans. Image Processing 12(7), 2003: dominant colour, and the 3:5:3 division."
         ),
     }
-    return Build(graph, manifest, sample)

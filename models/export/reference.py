@@ -1,7 +1,8 @@
-"""python -m models.export.reference [--models DIR]: how every model scores a sample match.
+"""python -m models.export.reference [--models DIR]: write the reference histogram of every model.
 
-Writes sample/reference.json of each folder below DIR that has a model.json (default: of models/), and names
-it in the manifest. The match is made anew from its seed, so the same encoder and runtime give the same files.
+Scores a sample match with each model below DIR (default: models/), writes the model's sample/reference.json,
+and names that in the manifest. The match is made anew from its seed, so the same encoder and runtime give the
+same files.
 """
 
 from __future__ import annotations
@@ -20,9 +21,9 @@ MEASURED_ON = f"the sample match of seed {SEED}: {SECONDS} s, {WIDTH} x {HEIGHT}
 
 
 def write_all(models: Path) -> list[Path]:
-    """The files written, one per model in the folder."""
+    """Write the references; returns their paths, one per model of the folder that runs without a request."""
     folders = sorted(path.parent for path in models.glob("*/model.json"))
-    # A model that runs on request is for footage that the sample is not.
+    # A model that runs on request is for footage unlike the sample.
     folders = [folder for folder in folders if read_manifest(folder).run != "request"]
     with tempfile.TemporaryDirectory() as scratch:
         video = Path(scratch) / "match.mp4"

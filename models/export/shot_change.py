@@ -1,18 +1,23 @@
 """shot-change: how likely the second picture of a pair begins a new shot.
 
-Two distances, then a logistic of their logarithms (so it acts on their product: a flash changes
-the colours and not the structure, a running player the structure and not the colours):
-- colour: half the L1 distance of soft histograms of Cb and Cr, and a little of luma. Triangular bins
-  are the second difference of the mean of max(0, x - knot): one 1x1 convolution with ReLU makes all.
-- structure: luma is normalised to mean 0 and deviation 1 (gain and offset drop out), then each block
-  of the first picture looks for its best match in the second among SHIFTS, by mean absolute difference.
+The score is a logistic of the logarithms of two distances, so it acts on their product: a flash changes the
+colours but not the structure, a running player the structure but not the colours.
+
+- Colour: half the L1 distance of soft histograms of Cb and Cr, with a little weight on luma. Triangular bins
+  are the second difference of the mean of max(0, x - knot), so one 1x1 convolution with ReLU makes all bins.
+- Structure: luma is normalised to mean 0 and deviation 1, so gain and offset drop out. Each block of the
+  first picture is then compared with the second picture at every shift up to REACH_X, REACH_Y; the least mean
+  absolute difference counts.
 """
 
 from __future__ import annotations
 
-import numpy as np
+from typing import Any
 
-from models.export import Array, Build, constant, parse, provenance
+import numpy as np
+import onnx
+
+from models.export import Array, Build, constant, integers, parse, provenance
 from shared.models import REFERENCE
 
 NAME = "shot-change"
@@ -25,11 +30,11 @@ LUMA_BINS, CHROMA_BINS = 16, 12
 CHROMA_SPAN = 0.3
 """Colour differences of footage lie in +-0.3 of the possible +-0.5."""
 REACH_X, REACH_Y = 3, 2
-"""Blocks are followed this many pixels: 9 % of the width, 11 % of the height."""
+"""Farthest shift of a block, in pixels: 9 % of the width, 11 % of the height."""
 LUMA_SHARE = 0.25
-"""Of the luma histogram in the colour distance: little, as flashes change it, and enough for grey footage."""
+"""Weight of luma in the colour distance: little, since flashes change luma, but enough for grey footage."""
 WEIGHTS, BIAS = (2.3, 7.7), 9.8
-"""Fitted by logistic regression, then rounded; CARD.md says on what."""
+"""Fitted by logistic regression, then rounded; CARD.md names the footage."""
 
 
 def _histogram(direction: tuple[float, ...], low: float, high: float, bins: int) -> list[Array]:
@@ -43,6 +48,11 @@ def _histogram(direction: tuple[float, ...], low: float, high: float, bins: int)
 
 
 def build() -> Build:
+    """The graph, its manifest and a golden batch."""
+    return Build(_graph(), _manifest(), _sample())
+
+
+def _constants() -> dict[str, Array]:
     parts = [
         _histogram(LUMA, 0.0, 1.0, LUMA_BINS),
         *(_histogram(direction, -CHROMA_SPAN, CHROMA_SPAN, CHROMA_BINS) for direction in CHROMA),
@@ -56,7 +66,7 @@ def build() -> Build:
         share[column : column + part.shape[1]] = LUMA_SHARE / 2 if index == 0 else 1 / 4
         row, column = row + part.shape[0], column + part.shape[1]
     shifts_x, shifts_y = 2 * REACH_X + 1, 2 * REACH_Y + 1
-    constants = {
+    return {
         "ramp_weight": constant(np.concatenate([part[0] for part in parts]).reshape(knots, 3, 1, 1) / 255),
         "ramp_bias": constant(np.concatenate([part[1] for part in parts])),
         "second_difference": constant(second),
@@ -67,18 +77,21 @@ def build() -> Build:
         "bias": constant([BIAS]),
         "tiny": constant(1e-3),
         "flat": constant(0.005),
-        "pictures": np.array([-1, 3, HEIGHT, WIDTH], np.int64),
-        "histogram_pairs": np.array([-1, 2, bins], np.int64),
-        "luma_pairs": np.array([-1, 2, HEIGHT, WIDTH], np.int64),
-        "pair_axis": np.array([1], np.int64),
-        "pixel_axes": np.array([2, 3], np.int64),
-        "first": np.array([0], np.int64),
-        "second": np.array([1], np.int64),
-        "two": np.array([2], np.int64),
-        "inner_start": np.array([REACH_Y, REACH_X], np.int64),
-        "inner_end": np.array([HEIGHT - REACH_Y, WIDTH - REACH_X], np.int64),
+        "pictures": integers(-1, 3, HEIGHT, WIDTH),
+        "histogram_pairs": integers(-1, 2, bins),
+        "luma_pairs": integers(-1, 2, HEIGHT, WIDTH),
+        "pair_axis": integers(1),
+        "pixel_axes": integers(2, 3),
+        "first": integers(0),
+        "second": integers(1),
+        "two": integers(2),
+        "inner_start": integers(REACH_Y, REACH_X),
+        "inner_end": integers(HEIGHT - REACH_Y, WIDTH - REACH_X),
     }
-    graph = parse(
+
+
+def _graph() -> onnx.ModelProto:
+    return parse(
         f"""
         shot_change (uint8[N, 2, 3, {HEIGHT}, {WIDTH}] frames)
             => (float[N, 1] scores, float[N, 2] distances) {{
@@ -124,13 +137,20 @@ def build() -> Build:
           logit = Add (weighed, bias)
           scores = Sigmoid (logit)
         }}""",
-        constants,
+        _constants(),
     )
+
+
+def _sample() -> Array:
+    """Pairs of coloured squares, every second pair a still picture: uint8 (BATCH, 2, 3, HEIGHT, WIDTH)."""
     random = np.random.default_rng(1)
     coarse = random.integers(0, 256, (BATCH, 2, 3, 9, 16), np.uint8)
     coarse[::2, 1] = coarse[::2, 0]  # every second pair is one still picture
-    sample = coarse.repeat(2, axis=3).repeat(2, axis=4)
-    manifest = {
+    return coarse.repeat(2, axis=3).repeat(2, axis=4)
+
+
+def _manifest() -> dict[str, Any]:
+    return {
         "name": NAME,
         "version": "1.0.0",
         "kind": "pair",
@@ -155,4 +175,3 @@ def build() -> Build:
             "1996; the combination is ours."
         ),
     }
-    return Build(graph, manifest, sample)

@@ -14,12 +14,12 @@ _TYPES = {"float32": "<f4", "float16": "<f2", "int32": "<i4"}
 
 
 class Converter(Network):
-    """Part of a TensorFlow.js graph model, as onnx-tf writes one, to ONNX. All tensors stay NCHW: the
-    file's transposes to NHWC and back around each operator are left out, and its Pad nodes go into
-    what they pad. An operator that it does not know is an AttributeError.
+    """Converts part of a TensorFlow.js graph model, as onnx-tf writes one, to ONNX. All tensors stay NCHW:
+    the file's transposes to NHWC and back around each operator are left out, and its Pad nodes become padding
+    of the next operator. An unknown operator raises AttributeError.
 
-    `size`: the width and height for which the file's resizes are written. `large`: weights of a
-    convolution from which on they are stored as int8, below as float16; None keeps float32.
+    `size`: the width and height for which the file's resizes are written. `large`: a convolution with more
+    weights stores them as int8, one with fewer as float16; None keeps float32.
     """
 
     def __init__(self, topology: dict[str, Any], data: bytes, size: int, large: int | None) -> None:
@@ -30,8 +30,8 @@ class Converter(Network):
         self._made: dict[str, tuple[str, int]] = {}
 
     def heads(self, picture: str, keep: Array) -> list[str]:
-        """What the file's Split nodes take, finest first: (N, len(keep), h, w), of a picture (N, 3, H, W).
-        `keep`: the output channels that are wanted."""
+        """The inputs of the file's Split nodes, finest first, (N, len(keep), h, w) each, for a picture
+        (N, 3, H, W). `keep`: indices of the output channels to keep."""
         for name, node in self._file.items():
             if node["op"] == "Placeholder":
                 self._made[name] = (picture, self._size)
@@ -46,7 +46,7 @@ class Converter(Network):
         return name
 
     def _padded(self, name: str) -> tuple[str, int]:
-        """What a Pad node takes, and how much it adds to each side of the picture."""
+        """The tensor before a Pad node, and the pixels that the node adds to each side of the picture."""
         name = self._plain(name)
         if self._file[name]["op"] not in ("Pad", "PadV2"):
             return name, 0
@@ -55,8 +55,8 @@ class Converter(Network):
         return self._plain(inside), 1
 
     def _make(self, name: str, keep: Array | None = None) -> tuple[str, int]:
-        """The ONNX tensor for one of the file, and its width when the picture has the file's.
-        `keep`: the output channels of a convolution that are wanted."""
+        """The ONNX tensor for a tensor of the file, and its width for a picture of the file's size.
+        `keep`: indices of a convolution's output channels to keep."""
         name = self._plain(name)
         if name not in self._made:
             node = self._file[name]
@@ -112,16 +112,16 @@ class Converter(Network):
     ) -> tuple[str, int]:
         assert node["attr"]["half_pixel_centers"]["b"]
         x, size = self._make(inputs[0])
-        wanted = int(constants[0][0])
-        scales = self.constant([1, 1, wanted / size, wanted / size])
+        target = int(constants[0][0])
+        scales = self.constant([1, 1, target / size, target / size])
         resized = self.add(
             "Resize", x, "", scales, mode="linear", coordinate_transformation_mode="half_pixel"
         )
-        return resized, wanted
+        return resized, target
 
 
 def read_weights(topology: dict[str, Any], data: bytes) -> dict[str, Array]:
-    """Arrays by name, as they lie in the file one after the other."""
+    """The arrays of the file by name; they lie in it one after the other."""
     arrays, at = {}, 0
     for group in topology["weightsManifest"]:
         for entry in group["weights"]:
