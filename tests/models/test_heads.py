@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from models.export.heads import (
     MODELS,
     PENALTIES,
     Head,
+    Numbers,
     Training,
     best_penalty,
     build,
@@ -47,6 +49,22 @@ def _told(head: Head, what: str) -> float:
 
 def _training(head: Head) -> Training:
     return read_training(MODELS / head.name / "training.npz")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _each_fit_once() -> Iterator[None]:
+    """The same rows and penalty are fitted by several of these tests, some eighty times in all."""
+    found: dict[tuple[bytes, bytes, float], tuple[Numbers, Numbers]] = {}
+
+    def fit_once(training: Training, penalty: float) -> tuple[Numbers, Numbers]:
+        key = (training.embedding.tobytes(), training.label.tobytes(), penalty)
+        if key not in found:
+            found[key] = fit(training, penalty)
+        return found[key]
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("models.export.heads.fit", fit_once)
+        yield
 
 
 @heads
