@@ -1,10 +1,10 @@
-"""`make bench`: what a match costs, as ratios to floors measured in the same run.
+"""`make bench`: the cost of a match, as ratios to floors (lower bounds of cost) measured in the same run.
 
 python -m bench [--only CASE ...] [--quick]
 
-Cases run one after the other, and each writes what it found at once: bench/results/bench.json, and the
-marked block of docs/performance.md. One that fails is told, and costs none of the others. What is measured
-in ROUNDS is interleaved with its floors, and told as the median of the rounds' ratios.
+Cases run one after the other. Each writes its figures at once, into bench/results/bench.json and the marked
+block of docs/performance.md. A case that fails is reported, and the others still run. Cases with ROUNDS are
+interleaved with their floors, and report the median of the rounds' ratios.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ GIB = 1024**3
 
 
 class Bench:
-    """The cases; what one measured (floors, the exhaustive job) the next ones use."""
+    """The cases. Later cases use what earlier ones measured: the floors, the exhaustive job."""
 
     def __init__(self, quick: bool) -> None:
         self.short_s, self.long_s = (20, 60) if quick else (SHORT_S, LONG_S)
@@ -53,7 +53,7 @@ class Bench:
 
     @cached_property
     def floor_s(self) -> float:
-        """D per second of video, CPU seconds."""
+        """The floor D, in CPU seconds per second of video."""
         video = of_length(self.short_s)
         return median(picture_floor(video).cpu_s for _ in range(self.rounds)) / self.short_s
 
@@ -65,7 +65,7 @@ class Bench:
 
     @cached_property
     def exhaustive(self) -> Run:
-        """Of the short match, one worker, many segments."""
+        """The exhaustive job of the short match: one worker, many segments."""
         with Service(1) as service:
             return service.run(service.upload(of_length(self.short_s)), exhaustive=True)
 
@@ -121,7 +121,7 @@ class Bench:
         return figures
 
     def naive(self) -> list[Figure]:
-        """One process, cv2 over every frame, one window at a time, the same models."""
+        """The naive way: one process, cv2 over every frame, one window at a time, the same models."""
         return [_at_least("naive CPU / exhaustive CPU", self.naive_cpu_s / self.exhaustive.cpu_s, 1.0)]
 
     def long(self) -> list[Figure]:
@@ -144,7 +144,8 @@ class Bench:
         ]
 
     def workers(self) -> list[Figure]:
-        """Segments of SPLIT_S: five of a minute cannot be shared by two workers better than 5 : 3."""
+        """One worker and two, with segments of SPLIT_S seconds. Two workers cannot share five segments of a
+        minute better than 5 : 3."""
         wall_s: dict[int, list[float]] = {1: [], 2: []}
         for _ in range(self.rounds):
             for workers, taken in wall_s.items():
@@ -187,7 +188,7 @@ class Bench:
         ]
 
     def segments(self) -> list[Figure]:
-        """Many segments and cheap models: what the orchestration and the host cost beside the work."""
+        """Many segments and cheap models: the cost of the orchestration and the host beside the work."""
         with Service(2) as service:
             blob = service.upload(of_length(self.long_s * 2))
             run = service.run(blob, profile="excitement", segment_s=10)
@@ -199,7 +200,7 @@ class Bench:
         ]
 
     def others(self) -> list[Figure]:
-        """What a data engineer would pick instead."""
+        """The alternatives that a data engineer would pick."""
         video, whole = of_length(self.short_s), self.exhaustive
         ray = [str(OTHERS), "-m", "bench.ray_data", str(video), "1", "60", *sorted(whole.runs)]
         cost = measure(ray)[0].cpu_s

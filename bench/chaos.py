@@ -1,4 +1,4 @@
-"""`make chaos`: seeded runs in which processes are killed and storage fails, and what becomes of the jobs.
+"""`make chaos`: seeded runs in which processes are killed and storage fails, and a count of the jobs lost.
 
 python -m bench.chaos [--runs 50] [--seed N ...] [--again]
 
@@ -35,8 +35,9 @@ _CODE = ("*.py", "*.js", "*.json", "*.onnx", "requirements*.txt", ":!tests", ":!
 
 
 def plan_of(seed: int) -> Plan:
-    """Of three runs in a row each kills something else first. Of ten, two have a full disk, one storage
-    that is away for longer than its client is patient, one a cascade with the large networks."""
+    """The plan of a run. Three seeds in a row each kill another kind of process first. Of ten seeds, two
+    have a full disk, one has a storage outage longer than its client's patience, and one a cascade with the
+    large networks."""
     random = Random(seed)
     share, until_s = random.uniform(0.02, 0.15), random.uniform(10, 40)
     kinds = tuple(random.sample(KINDS, random.randint(2, len(KINDS))))
@@ -55,7 +56,7 @@ def plan_of(seed: int) -> Plan:
 
 
 def undisturbed_edls(template: Path, cascade: bool) -> dict[int, bytes]:
-    """The EDLs of a run in which nothing happens."""
+    """The EDLs of a run without any fault."""
     outcome, edls = run(Plan(0, cascade=cascade), FOLDER / "undisturbed", template, {})
     if outcome.wrong or outcome.twice or any(b"FROM CLIP NAME" not in edl for edl in edls.values()):
         raise SystemExit(f"The undisturbed run is not what it should be: {outcome}")
@@ -104,7 +105,7 @@ def figures(outcomes: Sequence[Outcome]) -> list[Figure]:
 
 
 def code_digest() -> str:
-    """Of all that a run depends on: a commit to the documentation costs no hour of runs."""
+    """Digest of the files that a run depends on, so that a commit to the documentation repeats no run."""
     digest = hashlib.sha256()
     for command in (["ls-files", "-s"], ["diff", "HEAD"]):
         command = ["git", *command, "--", *_CODE]

@@ -39,7 +39,7 @@ MIB = 2**20
 
 @contextmanager
 def canary() -> Iterator[tuple[int, list[str]]]:
-    """(port, paths that were asked for): a server that no job may reach."""
+    """(port, requested paths): a server that no job may reach."""
     asked: list[str] = []
 
     class Handler(BaseHTTPRequestHandler):
@@ -60,7 +60,7 @@ def canary() -> Iterator[tuple[int, list[str]]]:
 
 
 def through_host(chosen: Sequence[Case]) -> list[Figure]:
-    """These files posted at once to an embedded host with two workers."""
+    """Post these files at once to an embedded host with two workers, and count how they ended."""
     from infra.local.embedded import EmbeddedHost
     from tests.support.service import Service
 
@@ -111,7 +111,7 @@ ENDINGS = RESULTS | {
     for kind in vars(errors).values()
     if isinstance(kind, type) and issubclass(kind, errors.MatchcutError)
 } - {"internal", "cancelled"}
-"""How a file may end: with a result, or an error whose code says why."""
+"""The good endings of a file: a result, or an error whose code says why."""
 
 
 def figures(endings: Sequence[Ending], asked: Sequence[str], left: int) -> list[Figure]:
@@ -177,7 +177,7 @@ def publish(found: Sequence[Figure], endings: Sequence[Ending]) -> None:
 
 
 def some(all_cases: Sequence[Case], count: int) -> list[Case]:
-    """Of every kind, evenly through its cases."""
+    """A selection: of every kind, evenly spread over its cases."""
     by_kind: Mapping[str, list[Case]] = {}
     by_kind = {case.kind: [c for c in all_cases if c.kind == case.kind] for case in all_cases}
     chosen = []

@@ -27,8 +27,8 @@ PARALLEL = 2
 
 @dataclass(frozen=True)
 class Ending:
-    """How one file ended: `end` is a state where there is a result, else an error code, or one of ours:
-    "died" (the process of the job), "hung" (it was ended after LIMIT_S)."""
+    """How one file ended. `end`: the state of a job with a result, else its error code; or "died" where the
+    job's process died, "hung" where it was ended after LIMIT_S seconds."""
 
     name: str
     kind: str
@@ -37,11 +37,11 @@ class Ending:
     wall_s: float = 0.0
     cpu_s: float = 0.0
     peak_bytes: int = 0
-    """Resident, of the process; 0 where it did not say."""
+    """Peak resident memory of the process; 0 where it reported none."""
 
 
 class _Context:
-    """A durable context that runs each task where it stands."""
+    """A durable context that runs each task at once, in this process."""
 
     def __init__(self, job: str, task: Any = None) -> None:
         self.instance_id = job
@@ -93,7 +93,7 @@ def _activity(name: str, task: Any) -> Any:
 
 
 def _job(url: str, storage: str, said: Connection) -> None:
-    """Accept and run one job; says (end, codes of gaps, CPU s, peak bytes)."""
+    """Accept and run one job; returns (end, codes of gaps, CPU seconds, peak bytes)."""
     import av
 
     from orchestrator import flow
@@ -123,7 +123,7 @@ def _job(url: str, storage: str, said: Connection) -> None:
 
 
 class Runner:
-    """Runs cases in children of a server that has everything imported, and keeps how they ended."""
+    """Runs cases in child processes of a server that has imported everything, and records how they ended."""
 
     def __init__(self, storage: str, kept: Path | None = None) -> None:
         self._storage = storage

@@ -28,7 +28,7 @@ PACKAGES = ("shared", "orchestrator", "activities")
 GOAL_PERCENT = 95.0
 LOWEST = 15
 DATA = "data"
-"""Where coverage keeps what it measured; each process appends its own ending."""
+"""Base name of the data files that coverage writes; each process appends a suffix of its own."""
 
 Summaries = Mapping[str, Mapping[str, Any]]
 """What coverage's JSON report counts, by file."""
@@ -43,7 +43,7 @@ def percent(summaries: Summaries, package: str = "") -> float:
 
 
 def figures(summaries: Summaries) -> list[Figure]:
-    """Of all packages, with the goal, and of each."""
+    """The figures of all packages together, with the goal, and of each package."""
     total = percent(summaries)
     parts = [
         Figure(f"lines and branches covered, {name}/", percent(summaries, f"{name}/"), "%")
@@ -54,13 +54,13 @@ def figures(summaries: Summaries) -> list[Figure]:
 
 
 def lowest(summaries: Summaries) -> list[str]:
-    """A line for each of the files with the least coverage, the lowest first."""
+    """One line per file, for the files with the least coverage, the lowest first."""
     rows = sorted((percent({path: counts}), path) for path, counts in summaries.items())
     return [f"{covered:6.1f} %  {path}" for covered, path in rows[:LOWEST]]
 
 
 def run(arguments: Sequence[str], folder: Path) -> int:
-    """pytest's exit code. Its processes leave in `folder` what they reached."""
+    """Run pytest; returns its exit code. Its processes write their coverage into `folder`."""
     search = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = {**os.environ, "COVERAGE_FILE": str(folder / DATA), "PYTHONPATH": os.pathsep.join(search)}
     command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", "-q", *arguments]
@@ -68,7 +68,7 @@ def run(arguments: Sequence[str], folder: Path) -> int:
 
 
 def combine(folder: Path) -> Summaries:
-    """What the processes that left their data in `folder` reached together."""
+    """The combined coverage of all processes that wrote their data into `folder`."""
     whole = coverage.Coverage(data_file=str(folder / DATA), config_file=str(ROOT / "pyproject.toml"))
     whole.combine([str(folder)])
     report = folder / "report.json"
@@ -77,7 +77,7 @@ def combine(folder: Path) -> Summaries:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The exit code of pytest."""
+    """Measure the coverage; returns pytest's exit code."""
     parser = argparse.ArgumentParser(prog="bench.coverage")
     parser.add_argument("--only", nargs="+", default=[], metavar="TEST")
     parser.add_argument("options", nargs="*", metavar="OPTION")

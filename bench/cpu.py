@@ -27,12 +27,12 @@ _GRACE_S = 5.0
 
 
 class CommandFailed(Exception):
-    """A measured command ended with an error; the text is its last words."""
+    """A measured command ended with an error; the message is the end of its output."""
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a tree of processes cost. peak_bytes: resident, of its largest process."""
+    """The cost of a tree of processes. peak_bytes: resident memory of its largest process."""
 
     cpu_s: float
     wall_s: float
@@ -41,7 +41,7 @@ class Spent:
 
 @dataclass(frozen=True)
 class Process:
-    """One process as /proc/<pid> tells of it (proc(5)); `reaped_s` is that of children waited for."""
+    """One process, from /proc/<pid> (proc(5)). `reaped_s`: CPU seconds of children that it has waited for."""
 
     pid: int
     parent: int
@@ -53,7 +53,7 @@ class Process:
 
 
 def look(pid: int) -> Process | None:
-    """None where it is gone."""
+    """The process now; None where it has ended."""
     try:
         folder = Path("/proc") / str(pid)
         # The name, in brackets, may hold spaces: the fields are counted from behind it.
@@ -94,7 +94,7 @@ def tree(root: int) -> dict[int, Process]:
 def measure(
     command: Sequence[str], env: Mapping[str, str] | None = None, limit_s: float = 3600
 ) -> tuple[Spent, str]:
-    """Run a command from the repository's root; (what its whole tree cost, what it wrote to stdout).
+    """Run a command from the repository's root; returns (the cost of its whole tree, its stdout).
 
     Raises CommandFailed.
     """
@@ -115,11 +115,11 @@ def measure(
 
 
 def supervise(command: Sequence[str]) -> tuple[Spent, int]:
-    """Run a command as the parent of all that it starts, daemons too; (what it cost, its exit code).
+    """Run a command as the parent of all that it starts, daemons too; returns (its cost, its exit code).
 
-    Two counts are taken, and the larger one is told: what wait4 says of every descendant, which misses
-    the children of those that ignore SIGCHLD (Ray's node manager does); and samples of each process,
-    which miss its last fifth of a second.
+    Takes two counts, and reports the larger: wait4's of every descendant, which misses the children of
+    processes that ignore SIGCHLD (as Ray's node manager does); and samples of each process, which miss its
+    last fifth of a second.
     """
     if ctypes.CDLL(None, use_errno=True).prctl(_SUBREAPER, 1, 0, 0, 0):
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
@@ -160,7 +160,8 @@ def supervise(command: Sequence[str]) -> tuple[Spent, int]:
 
 
 def _end_descendants() -> list[tuple[float, int]]:
-    """(CPU seconds, peak bytes) of those that outlived the command: asked to end, then made to."""
+    """End the processes that outlived the command, by SIGTERM, then SIGKILL; returns (CPU seconds, peak
+    bytes) of them."""
     spent: list[tuple[float, int]] = []
     deadline = time.monotonic() + _GRACE_S
     asked: set[int] = set()

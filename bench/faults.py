@@ -24,10 +24,10 @@ from typing import Self
 from urllib.parse import unquote
 
 KINDS = ("500", "503", "lost", "timeout", "reset", "reset after", "cut", "slow")
-"""Answers 500 and 503 instead of asking storage; 500 although storage did it; silence, then an end; a reset
-before and one after storage did it; a body that ends in its middle; one that comes in small pieces."""
+"""The faults: 500 or 503 without asking storage; 500 although storage did it; silence, then an end; a reset
+before or after storage did it; a body that ends in its middle; a body in small pieces."""
 _SILENCE_S = 5.0
-"""More than the API waits for storage, less than an activity does."""
+"""Longer than the API waits for storage, shorter than an activity waits."""
 _SLOW_S = 3.0
 _PIECES = 20
 _HEAD_LIMIT = 1 << 16
@@ -54,7 +54,8 @@ class Draws:
         self._schedule, self._random = schedule, Random(schedule.seed)
 
     def next(self, at_s: float) -> str | None:
-        """Each request takes two draws, whatever comes of them: the n-th gets the same ones in any run."""
+        """The next request's fault. Each request takes two draws, so the n-th gets the same ones in any
+        run."""
         chance, kind = self._random.random(), self._random.choice(self._schedule.kinds)
         start, end = self._schedule.outage
         if start <= at_s < end:
@@ -64,19 +65,19 @@ class Draws:
 
 @dataclass
 class Journal:
-    """What storage did, by path (container and blob). A write that storage's own client sends again has the
-    same id, and is the same; a read gets a new one, so it counts only where its answer was passed on."""
+    """What storage did, by path (container and blob). A write that the SDK repeats keeps its request id, and
+    counts once; a repeated read gets a new id, so a read counts only where its answer was passed on."""
 
     missed: dict[str, set[str]] = field(default_factory=dict)
-    """GETs that found nothing and were told so, by id."""
+    """By request id, the GETs that were answered with 404."""
     written: dict[str, set[str]] = field(default_factory=dict)
     faults: Counter[str] = field(default_factory=Counter)
     requests: int = 0
     open: set[object] = field(default_factory=set)
-    """A token for each request that storage is at."""
+    """One token for each request that storage has not answered yet."""
 
     def settle(self, limit_s: float) -> None:
-        """Until storage has answered what it is asked now, and that is noted."""
+        """Wait until storage has answered the requests of this moment, and they are noted."""
         waited, deadline = set(self.open), time.monotonic() + limit_s
         while waited & self.open and time.monotonic() < deadline:
             time.sleep(0.01)
@@ -140,7 +141,7 @@ class FaultProxy:
         self._began = time.monotonic()
 
     def connection_string(self, direct: str) -> str:
-        """Storage's own, but through this proxy."""
+        """The connection string of the storage behind this proxy, by way of the proxy."""
         return direct.replace(f":{self._upstream}/", f":{self.port}/")
 
     async def _close(self) -> None:
@@ -201,7 +202,7 @@ class FaultProxy:
             writer.write(answer)
 
     async def _ask(self, request: _Request, passed_on: bool) -> bytes:
-        """Storage's whole answer, empty where it died over it."""
+        """Storage's whole answer; empty where storage died over it."""
         reader, writer = await asyncio.open_connection("127.0.0.1", self._upstream)
         token = object()
         self.journal.open.add(token)
@@ -247,7 +248,7 @@ def _refusal(kind: str) -> bytes:
 
 
 def _reset(writer: asyncio.StreamWriter) -> None:
-    """End with RST instead of FIN."""
+    """Close a connection with RST instead of FIN."""
     peer: socket.socket = writer.get_extra_info("socket")
     peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     writer.transport.abort()

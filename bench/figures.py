@@ -21,12 +21,12 @@ class Figure:
     value: float
     unit: str
     goal: str | None = None
-    """As the issue that asked for it says; None where it only wants the number."""
+    """The goal in words; None where only the number matters."""
     met: bool | None = None
 
 
 def kept(target: str, figures: list[Figure]) -> list[dict[str, Any]]:
-    """What an earlier run of a target measured and this one did not, with its own date and commit."""
+    """Figures of a target's earlier run that this run did not measure, with their own date and commit."""
     path = FOLDER / f"{target}.json"
     measured = {figure.figure for figure in figures}
     old: list[dict[str, Any]] = json.loads(path.read_text()) if path.exists() else []
@@ -34,8 +34,8 @@ def kept(target: str, figures: list[Figure]) -> list[dict[str, Any]]:
 
 
 def commit_of() -> str:
-    """Twelve digits of the commit that is measured, and whether more than that is in the files; what a
-    target itself writes does not count."""
+    """Twelve digits of the measured commit, and whether files differ from it; files that a target itself
+    writes do not count."""
     changed = ["status", "--porcelain", "-uno", "--", ".", ":!bench/results", ":!docs"]
     commit, changes = (
         subprocess.run(["git", *command], cwd=ROOT, capture_output=True, text=True).stdout.strip()
@@ -60,7 +60,7 @@ def write(target: str, figures: list[Figure], keep: bool = False) -> Path:
 
 
 def table(figures: Sequence[Figure]) -> list[str]:
-    """Lines of Markdown; of ratios the unit is left out."""
+    """A Markdown table, as lines; a ratio has no unit."""
     return [
         "| figure | value | goal | |",
         "| --- | --- | --- | --- |",
@@ -73,16 +73,16 @@ def table(figures: Sequence[Figure]) -> list[str]:
 
 
 def replace_block(page: Path, begin: str, end: str, lines: Sequence[str]) -> None:
-    """Put the lines between the two marks of a page, in place of what stands there. Raises ValueError
-    where a mark is not there."""
+    """Replace the text between the two marks of a page by these lines. Raises ValueError where a mark is
+    missing."""
     text = page.read_text(encoding="utf-8")
     before, after = text.index(begin), text.index(end) + len(end)
     page.write_text(text[:before] + "\n".join([begin, *lines, end]) + text[after:], encoding="utf-8")
 
 
 def publish(path: Path, page: Path) -> None:
-    """What `write` wrote, as the block of a page that bears the target's name. Raises ValueError where
-    the page has none."""
+    """Publish what `write` wrote, in the block of a page that bears the target's name. Raises ValueError
+    where the page has none."""
     target, date = path.stem, json.loads(path.read_text())[0]["date"]
     head = f"`make {target}`, {date}, everything on {os.cpu_count()} shared cores."
     begin, end = f"<!-- {target}: begin -->", f"<!-- {target}: end -->"
@@ -90,6 +90,6 @@ def publish(path: Path, page: Path) -> None:
 
 
 def read(path: Path) -> list[Figure]:
-    """What `write` wrote, without its dates and commits."""
+    """The figures that `write` wrote, without their dates and commits."""
     names = [field.name for field in fields(Figure)]
     return [Figure(**{name: entry[name] for name in names}) for entry in json.loads(path.read_text())]

@@ -1,4 +1,4 @@
-"""What the work itself costs, without a service around it: the floors.
+"""The floors: lower bounds of cost, measured as the bare work without a service around it.
 
 python -m bench.floors VIDEO                        D and A: decoding the picture, and the sound
 python -m bench.floors --runs '{"motion": 38}'      I: so many bare runs of each model's graph
@@ -30,7 +30,7 @@ SEED = 1
 
 
 def bundled_ffmpeg() -> str:
-    """imageio-ffmpeg's, so that everybody measures against the same build."""
+    """imageio-ffmpeg's binary, so that every machine measures with the same build."""
     import imageio_ffmpeg
 
     try:
@@ -40,19 +40,19 @@ def bundled_ffmpeg() -> str:
 
 
 def picture_floor(video: Path) -> Spent:
-    """D: every picture decoded by one thread, and dropped."""
+    """D: the cost of decoding every picture in one thread."""
     command = [bundled_ffmpeg(), "-v", "error", "-threads", "1", "-i", str(video), "-an", "-f", "null", "-"]
     return measure(command)[0]
 
 
 def sound_floor(video: Path) -> Spent:
-    """A: the sound decoded by one thread, and dropped."""
+    """A: the cost of decoding the sound in one thread."""
     command = [bundled_ffmpeg(), "-v", "error", "-threads", "1", "-i", str(video), "-vn", "-f", "null", "-"]
     return measure(command)[0]
 
 
 def inference_floor(runs: Mapping[str, int]) -> dict[str, float]:
-    """I: CPU seconds of so many bare runs, by model, in a process of its own; loading is not counted."""
+    """I: CPU seconds of so many bare runs of each model's graph, in a process of its own, without loading."""
     told = json.dumps(dict(runs))
     _, out = measure([sys.executable, "-m", "bench.floors", "--runs", told])
     found: dict[str, float] = json.loads(out.splitlines()[-1])

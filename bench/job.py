@@ -1,4 +1,4 @@
-"""The service itself, measured: the embedded host, its workers and Azurite, each for itself.
+"""Measure the service itself: the embedded host, its workers and Azurite, each separately.
 
 python -m bench.job VIDEO [--workers 1] [--segment-s 60] [--profile soccer] [--exhaustive] [--model NAME]
 
@@ -44,7 +44,8 @@ class JobFailed(Exception):
 
 @dataclass(frozen=True)
 class Run:
-    """One job. CPU in seconds; wall_s from the request to its last word; peak of the largest worker."""
+    """One job's cost: CPU in seconds; wall_s from the request to its end record; peak of the largest
+    worker."""
 
     host_cpu_s: float
     worker_cpu_s: float
@@ -56,13 +57,13 @@ class Run:
     length_bytes: int
     units: int
     stage_cpu_s: float
-    """What the activities say of themselves: the rest of the workers' is what runs them."""
+    """CPU seconds that the activities report; the rest of the workers' CPU is the cost of running them."""
     runs: dict[str, int] = field(default_factory=dict)
     """Model -> batches that its graph was run on."""
     windows: dict[str, int] = field(default_factory=dict)
     """Model -> windows scored."""
     looked_share: float | None = None
-    """Of the video, what a cascade's proposed models saw."""
+    """Share of the video that a cascade's proposed models saw."""
     events: tuple[tuple[str, int], ...] = ()
     """(label, anchor frame)."""
     shot_changes: tuple[int, ...] = ()
@@ -75,7 +76,8 @@ class Run:
 
     @property
     def overhead_share(self) -> float:
-        """Of the job's CPU, what is neither decoding nor scoring: the host, replay, calling activities."""
+        """Share of the job's CPU that is neither decoding nor scoring: the host, replay, calling
+        activities."""
         return 1 - self.stage_cpu_s / self.cpu_s
 
 
@@ -112,7 +114,7 @@ class Service:
             return self._videos.upload_blob(path.name, file, overwrite=True, max_concurrency=2)
 
     def run(self, blob: BlobClient, limit_s: float = 1800, **options: Any) -> Run:
-        """Post, wait, and look at what it left. Raises JobFailed where it ends otherwise than Completed."""
+        """Run one job and measure it. Raises JobFailed where it ends in another state than Completed."""
         blob.set_blob_metadata({"run": uuid.uuid4().hex})  # another ETag: nothing is cached
         self._calm()
         load, before = time.process_time(), tree(self._host.pid)
@@ -178,7 +180,7 @@ class Service:
         raise JobFailed(f"{job} did not end within {limit_s:.0f} s")
 
     def _calm(self) -> None:
-        """Wait until the workers have started, and nothing but Azurite's housekeeping goes on."""
+        """Wait until the workers have started, and nothing but Azurite's housekeeping runs."""
         deadline = time.monotonic() + 60
         spent = -1.0
         while time.monotonic() < deadline:
@@ -192,7 +194,7 @@ class Service:
 
 
 def _grown(before: Mapping[int, Process], after: Mapping[int, Process], pids: Iterable[int]) -> float:
-    """CPU seconds that these processes, and children that they have reaped, have spent in between."""
+    """CPU seconds that these processes, with the children that they have reaped, spent between two looks."""
     return sum(
         after[pid].cpu_s
         + after[pid].reaped_s

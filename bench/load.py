@@ -1,4 +1,4 @@
-"""`make load`: a Friday night. Many short videos in one batch, and many who ask how far they are.
+"""`make load`: a Friday night, with many short videos in one batch and many pollers of their status.
 
 python -m bench.load [--videos 750] [--polls 200] [--workers 2]
 
@@ -52,13 +52,13 @@ _SAMPLE_S = 2.0
 _LOOK_S = 0.05
 _MIB = 1024**2
 _FLAT_MIB = 5.0
-"""MiB per 100 jobs of the host and the workers that still count as flat: what is kept of a job that is
-over (its history, for an hour) is about a tenth of it."""
+"""Growth of the host and the workers, in MiB per 100 jobs, that still counts as flat. An ended job's
+history, which is kept for an hour, is about a tenth of it."""
 
 
 @dataclass(frozen=True)
 class Wait:
-    """An interactive job, seconds from its POST; first_s: until its status tells of a unit scored."""
+    """An interactive job, in seconds from its POST. first_s: until its status shows a scored unit."""
 
     accepted_s: float
     first_s: float
@@ -76,7 +76,8 @@ class Sample:
 
 @dataclass(frozen=True)
 class Night:
-    """What came of the batch. states: of its jobs, as each tells it; refused: videos that became none."""
+    """The batch's outcome. states: of its jobs, as each job reports it. refused: videos that became no
+    job."""
 
     videos: int
     states: dict[str, int]
@@ -89,7 +90,7 @@ class Night:
 
     @property
     def lost(self) -> int:
-        """Videos without an answer."""
+        """Videos that are neither a job in an end state nor refused."""
         return self.videos - self.refused - sum(self.states.get(state, 0) for state in _ENDED)
 
 
@@ -142,7 +143,7 @@ def run(videos: int, polls: float, workers: int) -> Night:
 
 
 def interactive(http: httpx.Client, url: str) -> Wait:
-    """POST one job that nobody may keep waiting, and follow it."""
+    """POST one interactive job, and follow it to its end."""
     began = time.monotonic()
     job = http.post("/api/jobs", json={"video": url, **_INTERACTIVE}).raise_for_status().json()["id"]
     accepted_s, first_s = time.monotonic() - began, 0.0
@@ -157,7 +158,7 @@ def interactive(http: httpx.Client, url: str) -> Wait:
 
 @contextmanager
 def polling(api: str, batch: str, rate: float) -> Iterator[list[Polled]]:
-    """Polls while the block runs; then the list holds what they came to."""
+    """Poll while the block runs; after it the list holds the outcome."""
     polled: list[Polled] = []
     command = [sys.executable, "-m", "bench.polls", api, batch, str(rate)]
     process = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
@@ -191,8 +192,8 @@ def _resident_bytes(pid: int) -> int:
 
 
 def growth(samples: Sequence[Sample], part: str) -> float:
-    """MiB per 100 jobs: the line of least squares through the samples behind the first fifth, in which
-    caches fill."""
+    """MiB per 100 jobs: the slope of the least-squares line through the samples after the first fifth, in
+    which caches fill."""
     most = max(sample.ended for sample in samples)
     later = [sample for sample in samples if sample.ended >= most / 5]
     ended = np.array([sample.ended for sample in later], float)

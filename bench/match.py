@@ -26,7 +26,7 @@ from shared.settings import ROOT
 
 FOLDER = ROOT / ".run" / "bench"
 BROADCAST_MBIT_S = (2.0, 8.0)
-"""What broadcasters and streaming services send a 720p match with."""
+"""Bit rate with which broadcasters and streaming services send a 720p match."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ def _quiet(done: int, total: int) -> None:
 
 
 def master(standard: Standard = Standard(), progress: Callable[[int, int], None] = _quiet) -> Path:
-    """The match itself, made where it is not there yet."""
+    """The full match, made on first use."""
     FOLDER.mkdir(parents=True, exist_ok=True)
     path = FOLDER / f"{standard.name}.mp4"
     if not (path.exists() and truth_path(path).exists()):
@@ -106,7 +106,7 @@ class Facts:
 
 
 def facts(path: Path) -> Facts:
-    """What the container's index says of a cut."""
+    """Facts about a cut, from its container's index."""
     with av.open(str(path)) as container:
         stream = container.streams.video[0]
         base = Fraction(stream.time_base or 1)

@@ -26,13 +26,13 @@ from tests.support.clips import MEDIA, make_clip
 
 SAMPLE = ROOT / ".run" / "corpus-sample.mp4"
 LARGEST_BASE_BYTES = 900_000
-"""Of the files that are mutated, so that hundreds of jobs last minutes."""
+"""Length of the files that are mutated, so that hundreds of jobs last minutes."""
 CANARY = "http://127.0.0.1:{port}/canary"
-"""An address that nothing may ask for."""
+"""An address that no request may reach."""
 
 
 EXACT = {"fflags": "bitexact"}
-"""Else Matroska draws its identifiers."""
+"""Without it Matroska draws random identifiers."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def originals() -> list[Path]:
 
 
 def cases(port: int, seed: int = 4) -> Iterator[Case]:
-    """All of them: the files themselves, then the mutations. `port`: of the canary."""
+    """All cases: the original files, then the mutations. `port`: of the canary."""
     files = originals()
     for path in files:
         yield Case(f"original {path.parent.name}/{path.name}", "original", path.name, path.read_bytes)
@@ -89,7 +89,7 @@ def _made(kind: str, made: dict[str, Callable[[], bytes]]) -> Iterator[Case]:
 
 
 def truncate(data: bytes, chance: random.Random) -> bytes:
-    """It breaks off, begins late, or has lost a piece."""
+    """Files that break off, begin late, or have lost a piece."""
     place = chance.randrange(len(data))
     match chance.randrange(4):
         case 0:
@@ -108,7 +108,7 @@ def flip_bits(data: bytes, chance: random.Random) -> bytes:
 
 
 def damage_header(data: bytes, chance: random.Random) -> bytes:
-    """Random bytes where a container keeps what it says of itself."""
+    """Random bytes in the container's header."""
     changed, start = bytearray(data), 0
     if (table := data.find(b"moov")) >= 0:
         start = table
@@ -186,7 +186,7 @@ _OTHERS: tuple[bytes, ...] = (
 
 
 def disguise(data: bytes, chance: random.Random) -> bytes:
-    """Something else under a video's name: the name alone, or what begins as another kind of file."""
+    """Other files under a video's name: by the name alone, or with the beginning of another kind of file."""
     return b"" if chance.random() < 0.1 else chance.choice(_OTHERS) + data[chance.choice((0, 0, 16, 512)) :]
 
 
@@ -209,8 +209,8 @@ MUTATIONS: dict[str, tuple[int, Callable[[bytes, random.Random], bytes]]] = {
 
 
 def playlists(url: str, path: str) -> dict[str, Callable[[], bytes]]:
-    """Scripts that ask a demuxer to open something else. Were one obeyed, `path` would give a result, and
-    `url` would be asked for."""
+    """Scripts that ask a demuxer to open something else. If a demuxer obeyed, `path` would give a result, and
+    `url` would be requested."""
     master = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=1\n{url}.m3u8\n"
     dash = (
         '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static"><Period>'
@@ -276,7 +276,7 @@ def _constant(data: bytes) -> Callable[[], bytes]:
 
 
 def bombs() -> dict[str, Callable[[], bytes]]:
-    """Small files that ask for much."""
+    """Small files that unpack to much, or declare much."""
     mjpeg = partial(make_clip, 8, codec="mjpeg", container="avi", coder={"strict": "unofficial"})
     return {
         "samples by the billion.mp4": lambda: _constant_samples(make_clip(10), 0x7FFFFFFF),

@@ -2,10 +2,10 @@
 
 python -m bench.naive VIDEO MODEL ...
 
-It reads the same manifests and runs the same graphs on the same windows of the same samples, and wastes
+It reads the same manifests and runs the same graphs on the same windows of the same samples. It wastes
 nothing on purpose: a frame is converted once for each size and colour that some model wants, only where
-it becomes a sample, and overlapping windows share their pictures. What it does not do: batches, more
-than one process, key frames apart from others, storage, resuming.
+it becomes a sample, and overlapping windows share their pictures. It lacks batches, a second
+process, a way to decode only key frames, storage, and resuming.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def load(names: Sequence[str]) -> list[Network]:
 
 
 def watch(video: Path, networks: Sequence[Network]) -> int:
-    """Read every frame, and let each network see its samples; the number of frames."""
+    """Read every frame, and give each network its samples; returns the number of frames."""
     capture = cv2.VideoCapture(str(video))
     rate = snap_rate(Fraction(capture.get(cv2.CAP_PROP_FPS)).limit_denominator(1001))
     steps = {id(n): rate / (rate if n.spec.rate == "native" else Fraction(n.spec.rate)) for n in networks}
@@ -142,7 +142,7 @@ def _picture(frame: Array, spec: ModelManifest, converted: dict[tuple[Any, ...],
 
 
 def listen(video: Path, networks: Sequence[Network]) -> None:
-    """Decode the sound once for each rate that is asked for, and let each network hear its windows."""
+    """Decode the sound once for each sample rate, and give each network its windows."""
     for rate_hz in sorted({int(Fraction(network.spec.rate)) for network in networks}):
         hearing = [network for network in networks if int(Fraction(network.spec.rate)) == rate_hz]
         buffers = {id(network): np.empty(0, np.float32) for network in hearing}

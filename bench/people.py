@@ -13,7 +13,7 @@ Array = npt.NDArray[Any]
 Point = tuple[float, float]
 
 SIZE = (398, 224)
-"""Width and height of the pictures, in which the points are given."""
+"""Width and height of the pictures, to which the points refer."""
 PEOPLE: dict[tuple[int, int], tuple[Point, ...]] = {
     (0, 10): (
         (30.5, 33.5), (40, 56.5), (58.5, 61), (77.5, 48), (46.5, 83.5), (25, 132), (154, 58.5),

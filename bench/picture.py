@@ -1,4 +1,4 @@
-"""`python -m bench.picture`: what the service makes of the sample match, as docs/pictures/demo.svg.
+"""`python -m bench.picture`: draw the result of the sample match as docs/pictures/demo.svg.
 
 Runs the job of `make demo` and draws its records on one time axis: the crowd's score track, the spans that
 the large networks saw, the events, the edits, and the first lines of the EDL. The sample's truth stands above
@@ -32,7 +32,7 @@ from shared.storage import BlobStore, Records
 
 PICTURE = ROOT / "docs" / "pictures" / "demo.svg"
 SAMPLE = Demo(video=None, out=None, segment_s=None, seconds=90, seed=17, workers=None, keep=False)
-"""What `make demo` runs."""
+"""The match that `make demo` makes."""
 MODEL, LABEL = "crowd-excitement", "background"
 EDL_LINES = 9
 
@@ -44,7 +44,7 @@ _TEXT, _CODE = "font-family='sans-serif'", "font-family='monospace' xml:space='p
 
 @dataclass(frozen=True)
 class Drawn:
-    """What the picture shows."""
+    """The data of the picture."""
 
     result: Result
     truth: Truth
@@ -54,7 +54,7 @@ class Drawn:
 
 
 def run(demo: Demo = SAMPLE) -> Drawn:
-    """The demo's job, and what is drawn of it. Raises ClientError where the job cannot run."""
+    """Run the demo's job; returns the picture's data. Raises ClientError where the job cannot run."""
     video = sample_match(demo)
     with embedded_host(demo.workers, demo.keep) as host, Api(host.base_url) as api:
         url = upload_to_account(video, host.connection_string, lambda _: None)
@@ -138,7 +138,7 @@ def _name(text: str, what: str, y: int) -> Iterator[str]:
 
 
 def _ruler(x: _Axis, top: int, bottom: int) -> Iterator[str]:
-    """A line each ten seconds."""
+    """A line every ten seconds."""
     for second in range(0, int(x.timeline.duration_s) + 1, 10):
         frame = second * x.timeline.rate
         yield f"<line x1='{x.at(frame)}' x2='{x.at(frame)}' y1='{top + 6}' y2='{bottom}' stroke='{_FAINT}'/>"

@@ -1,4 +1,4 @@
-"""Whole picture or two tiles: whom the players' detector finds, and what it costs.
+"""Whole picture or two tiles: how many people the players' detector finds, and what it costs.
 
 python -m bench.players FOLDER [--beside MODEL]
 
@@ -74,7 +74,8 @@ def _sized(picture: Array, width: int, height: int) -> Array:
 
 
 def detector(layout: Layout) -> Any:
-    """A session of the part that gives "person" and "place_boxes": onnxruntime runs what nobody asks for."""
+    """A session of the part of the graph that gives "person" and "place_boxes": onnxruntime would also run
+    the parts whose outputs are not requested."""
     whole = Extractor(players.model(layout.tile, layout.height))
     graph = whole.extract_model(["frames"], ["person", "place_boxes"])
     options = ort.SessionOptions()
@@ -119,7 +120,7 @@ def judged(session: Any, layout: Layout, seen: Mapping[tuple[int, int], Array]) 
 
 
 def costs_ms(works: Sequence[Callable[[], object]], rounds: int = ROUNDS) -> list[float]:
-    """Median CPU milliseconds of each, run in turns after one turn that does not count."""
+    """Median CPU milliseconds of each; they run in turns, after one turn of warming up."""
     spent: list[list[float]] = [[] for _ in works]
     for number in range(rounds + 1):
         for work, times in zip(works, spent, strict=True):

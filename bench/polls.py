@@ -29,20 +29,20 @@ _PAGE = 100
 
 @dataclass
 class Polled:
-    """What was asked and answered. Times in ms, by kind: `running` and `ended` jobs, `list`, `batch`."""
+    """The polls and their answers. Times in ms, by kind: `running` and `ended` jobs, `list`, `batch`."""
 
     asked: int = 0
     wall_s: float = 0.0
     late_s: float = 0.0
-    """How far behind its rate the poller itself has been, at most."""
+    """The most that the poller itself was late."""
     most_waiting: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
-    """HTTP status, or the name of what kept an answer away -> polls."""
+    """HTTP status, or the name of the error in place of an answer -> number of polls."""
     times_ms: dict[str, list[float]] = field(default_factory=dict)
 
     @property
     def errors(self) -> int:
-        """Answers that are none of what the API promises for these polls, and polls without one."""
+        """Number of polls without an answer, or with one that the API does not promise."""
         return sum(count for status, count in self.statuses.items() if status not in ("200", "202"))
 
     def quantile_ms(self, share: float, *kinds: str) -> float:

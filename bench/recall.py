@@ -1,4 +1,4 @@
-"""How many of an exhaustive job's events its cascade finds too.
+"""The share of an exhaustive job's events that a cascade also finds.
 
 python -m bench.recall SEED ...     on sample matches of five minutes at 320x180
 """
@@ -45,12 +45,12 @@ def total(several: Iterable[dict[str, tuple[int, int]]]) -> dict[str, tuple[int,
 
 
 def small(seed: int, seconds: int = 300) -> Path:
-    """A sample match as the profiles were made on: small, at constant quality."""
+    """A sample match like those on which the profiles were made: small, at constant quality."""
     return master(Standard(seconds=seconds, seed=seed, width=320, height=180, bitrate=None))
 
 
 def pair(video: Path, workers: int = 2) -> tuple[Run, Run]:
-    """(exhaustive, cascade), one after the other on one host."""
+    """Both jobs of a match, (exhaustive, cascade), one after the other on one host."""
     with Service(workers) as service:
         blob = service.upload(video)
         return service.run(blob, exhaustive=True), service.run(blob)

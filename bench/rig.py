@@ -1,7 +1,7 @@
-"""What a run of `make chaos` is made of: storage, a proxy before it, a supervised host, a receiver.
+"""The parts of a run of `make chaos`: storage, a proxy before it, a supervised host, a receiver.
 
-Each can be killed and comes back as its supervisor would bring it: storage on the same port and
-folder, the host on the same port.
+Each can be killed, and starts again as a supervisor would start it: storage on the same port and folder, the
+host on the same port.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _END_S = 15.0
 
 @contextmanager
 def storage(folder: Path, port: int = 0) -> Iterator[Azurite]:
-    """Azurite over this folder; what it has acknowledged is on disk."""
+    """Azurite over this folder; whatever it has acknowledged is on disk."""
     with _durable(), Azurite(folder, port) as azurite:
         yield azurite
 
@@ -109,7 +109,7 @@ class Receiver:
 
 @dataclass
 class Toll:
-    """What was in flight when something was killed: the units that may be scored twice."""
+    """The units in flight when a process was killed, which may be scored twice."""
 
     units: list[str] = field(default_factory=list)
     kills: list[str] = field(default_factory=list)
@@ -189,7 +189,7 @@ class Rig:
         self.base_url = host.start().base_url
 
     def stop_host(self) -> int | None:
-        """Its exit code if it had ended by itself, else None. May be called twice."""
+        """Stop the host; returns its exit code if it had ended by itself, else None. May be called twice."""
         with self._lock:
             host, self._host = self._host, None
         if host is None:
@@ -206,7 +206,7 @@ class Rig:
     # ------------------------------------------------------------ scratch
 
     def _small_scratch(self) -> Mapping[str, str]:
-        """A full disk of its own for temporary files, and one model that must be kept there."""
+        """A small full disk for temporary files, and one model that must be stored there."""
         scratch, models = self.folder / "scratch", self.folder / "models"
         scratch.mkdir()
         mount = ["mount", "-t", "tmpfs", "-o", f"size={_SCRATCH}", "tmpfs", str(scratch)]
@@ -233,7 +233,7 @@ class Rig:
     # ------------------------------------------------------------ kills
 
     def in_flight(self) -> set[str]:
-        """Units begun and not done: the facts of a span are looked for first, and written last."""
+        """Units begun and not done. A unit reads the facts of its span first, and writes them last."""
         journal = self.proxy.journal
         return {path for path in list(journal.missed) if is_facts(path) and path not in journal.written}
 
@@ -243,7 +243,7 @@ class Rig:
         return {path: len(ids) - 1 for path, ids in missed.items() if is_facts(path) and len(ids) > 1}
 
     def kill(self, what: str, random: Random, down_s: float) -> None:
-        """SIGKILL, and after down_s seconds its supervisor starts it again; a worker has the host for one."""
+        """Send SIGKILL, and start it again after down_s seconds; a worker is started again by the host."""
         begun = self.in_flight()
         with self._lock:
             assert self._host is not None
@@ -270,7 +270,7 @@ class Rig:
     # ------------------------------------------------------------ afterwards
 
     def leftovers(self) -> list[str]:
-        """Commands of processes of this run that still live; asked after stop()."""
+        """Command lines of this run's processes that still live after stop()."""
         deadline = time.monotonic() + _END_S
         while found := _marked(self._mark):
             if time.monotonic() > deadline:

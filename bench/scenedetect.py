@@ -1,4 +1,4 @@
-"""PySceneDetect on the same video: what finding shot changes costs there, and how right they are.
+"""PySceneDetect on the same video: what it costs to find shot changes, and how exact they are.
 
 python -m bench.scenedetect VIDEO content|adaptive     in an environment with requirements-bench.txt
 """

@@ -1,4 +1,4 @@
-"""What the soccer profile finds in sample matches: `make spotting-bench`.
+"""`make spotting-bench`: what the soccer profile finds in sample matches.
 
 Six matches of five minutes at 320x180, of seeds that nobody looked at while the profile was made
 (models/profiles/soccer.md names those that were). It measures the machinery, not the models' worth on

@@ -1,4 +1,4 @@
-"""What session options, batch sizes, threads and segment lengths cost: `make bench-sweep`.
+"""`make bench-sweep`: the cost of session options, batch sizes, threads and segment lengths.
 
 python -m bench.sweep [--only sessions|threads|segments] [--seconds 120] [--rounds 3]
 
@@ -136,7 +136,8 @@ def sweep_threads(seconds: int, rounds: int) -> list[Figure]:
 
 
 def sweep_segments(seconds: int, rounds: int) -> list[Figure]:
-    """One worker, and what the halo adds: pictures decoded beside a segment's own."""
+    """One worker at several segment lengths, with the halo's cost: pictures decoded beside a segment's
+    own."""
 
     def job(segment_s: int) -> dict[str, float]:
         with Service(1) as service:

@@ -1,4 +1,4 @@
-"""One run of `make chaos`: jobs are submitted, processes killed, and then each promise is looked at."""
+"""One run of `make chaos`: submit jobs, kill processes, then check each promise of the service."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class Kill:
 
 @dataclass(frozen=True)
 class Plan:
-    """What happens in one run; seconds from the first submission."""
+    """The faults of one run, in seconds from the first submission."""
 
     seed: int
     faults: Schedule = NO_FAULTS
@@ -63,19 +63,19 @@ class Plan:
 
 @dataclass
 class Outcome:
-    """What one run came to; `wrong` is empty where every promise was kept."""
+    """The outcome of one run; `wrong` is empty where every promise was kept."""
 
     seed: int
     accepted: int = 0
     lost: int = 0
-    """Accepted, and neither ended in time nor known."""
+    """Accepted jobs that did not end in time, or are unknown."""
     states: dict[str, int] = field(default_factory=dict)
     other_bytes: int = 0
     units: int = 0
     in_flight: int = 0
     """Units in flight at the kills."""
     gave_up: int = 0
-    """Tries that ended because storage failed for longer than its client is patient."""
+    """Attempts that ended because storage failed for longer than its client's patience."""
     twice: int = 0
     """Units that were scored twice; `strays` of them for no reason above."""
     strays: int = 0
@@ -83,7 +83,7 @@ class Outcome:
     deliveries: int = 0
     callbacks_missing: int = 0
     callbacks_doubled: int = 0
-    """Callbacks that came with more than one id or body, or a signature that does not hold."""
+    """Callbacks that came with more than one id or body, or with a wrong signature."""
     secrets: int = 0
     internal: int = 0
     leftovers: int = 0
@@ -156,7 +156,7 @@ class TooLate(Exception):
 
 
 class Client:
-    """Asks again while the service is away or in trouble, as a client that wants its answer does."""
+    """A client that repeats a request while the service is down or answers 5xx."""
 
     def __init__(self, base_url: str, deadline: float) -> None:
         self._http = httpx.Client(base_url=base_url, timeout=60, trust_env=False)
@@ -174,7 +174,7 @@ class Client:
         raise TooLate(f"{method} {path}")
 
     def wait(self, path: str) -> dict[str, Any]:
-        """The body of the first 200."""
+        """Wait for the first answer 200; returns its body."""
         while (answer := self.ask("GET", path)).status_code == 202:
             time.sleep(_POLL_S)
         answer.raise_for_status()
@@ -280,7 +280,7 @@ def _copy(request: Mapping[str, Any]) -> int:
 
 
 def _await_callbacks(rig: Rig, requests: Sequence[Mapping[str, Any]], deadline: float) -> None:
-    """Until each was delivered: the last delivery is the one that the receiver took."""
+    """Wait until each callback was delivered: its last delivery is the one that the receiver accepted."""
     while time.monotonic() < deadline:
         came = [len(rig.receiver.taken.get(f"/job/{_copy(request)}", ())) for request in requests]
         if min(came) > rig.receiver.refusals:
