@@ -1,8 +1,8 @@
 # Everything a newcomer needs: `make demo`, `make test`. Each target sets up what it uses.
 PYTHON ?= python3
 BIN := .venv/bin
-# Several processes, a file of tests at a time.
-SPREAD := -n auto --maxprocesses 4 --dist loadfile
+# Several processes, a file of tests at a time, in the order of tests/conftest.py.
+SPREAD := -n auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder
 
 .PHONY: help demo host setup ocr test lint fmt k8s-check worker-check fuzz audit coverage bench bench-sweep \
 	replay-bench spotting-bench corpus chaos load models lock clean

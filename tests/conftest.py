@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Iterator
@@ -36,8 +37,39 @@ def azurite() -> Iterator[Azurite]:
 
 
 @pytest.fixture(scope="session")
-def match(tmp_path_factory: pytest.TempPathFactory) -> bytes:
-    """40 s of a sample match."""
-    path: Path = tmp_path_factory.mktemp("match") / "match.mp4"
-    write_match(path, seconds=40, seed=3, width=320, height=180, rate=Fraction(25))
+def match(shared_folder: Path) -> bytes:
+    """40 s of a sample match, made once for all processes of the run."""
+    path = shared_folder / "match.mp4"
+    with (shared_folder / "match.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not path.exists():
+            write_match(path, seconds=40, seed=3, width=320, height=180, rate=Fraction(25))
     return path.read_bytes()
+
+
+@pytest.fixture(scope="session")
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same for all processes of the run, and new for each run."""
+    own = tmp_path_factory.getbasetemp()
+    return own.parent if "PYTEST_XDIST_WORKER" in os.environ else own
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: some tests wait."""
+    return (os.cpu_count() or 1) + 1
+
+
+_SLOW = ("e2e", "media", "azurite")
+"""Marks, the slowest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files that start hosts or storage go first: one of them at the end would keep a single process busy."""
+
+    def lightness(item: pytest.Item) -> int:
+        return next((n for n, mark in enumerate(_SLOW) if item.get_closest_marker(mark)), len(_SLOW))
+
+    of_file: dict[Path, int] = {}
+    for item in items:
+        of_file[item.path] = min(lightness(item), of_file.get(item.path, len(_SLOW)))
+    items.sort(key=lambda item: of_file[item.path])
