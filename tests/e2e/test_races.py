@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -34,6 +34,17 @@ def runs(service: Service, job: str) -> dict[str, str]:
 
 def live(service: Service, job: str) -> list[str]:
     return [run for run, status in runs(service, job).items() if status not in OVER]
+
+
+def most_alive(service: Service, job: str, over: threading.Event) -> int:
+    """How many runs of the job lived at once, at most, until `over`."""
+    store, most = service.blobs.get_container_client("matchcut"), 0
+    while not over.wait(0.02):
+        alive = set(live(service, job))
+        # An attempt that was cancelled may take a moment to end: its last word stands already.
+        names = store.list_blob_names(name_starts_with=f"jobs/{job}")
+        most = max(most, len(alive - {name.split("/")[1] for name in names if name.endswith("/end.json")}))
+    return most
 
 
 def until_status(service: Service, job: str, done: Callable[[dict[str, Any]], bool]) -> None:
@@ -125,27 +136,19 @@ def test_cancels_retries_and_posts_at_once_leave_at_most_one_live_run_and_an_end
     if turn:
         until_status(service, job, lambda status: status["progress"]["done"] >= turn)
 
-    def watch() -> httpx.Response:
-        most = 0
-        deadline = time.monotonic() + 3
-        while time.monotonic() < deadline:
-            # An attempt that was cancelled may take a moment to end: its last word stands already.
-            store = service.blobs.get_container_client("matchcut")
-            ended = {
-                name.split("/")[1]
-                for name in store.list_blob_names(name_starts_with=f"jobs/{job}")
-                if name.endswith("/end.json")
-            }
-            most = max(most, len(set(live(service, job)) - ended))
-        return httpx.Response(200, json={"most": most})
-
     cancel = [lambda: service.http.delete(f"/api/jobs/{job}")] * 4
     retry = [lambda: service.http.post(f"/api/jobs/{job}/retry")] * 4
     post = [lambda: service.post(url, **LONG)] * 2
-    watched, *answers = at_once(watch, *cancel, *retry, *post)
-    assert 1 >= watched.json()["most"]
-    assert {200, 202} >= {answer.status_code for answer in answers}, [a.text for a in answers]
-    settled(service, job, "Completed", "Cancelled")
+    over = threading.Event()
+    with ThreadPoolExecutor(1) as watcher:
+        most = watcher.submit(most_alive, service, job, over)
+        try:
+            answers = at_once(*cancel, *retry, *post)
+            assert {200, 202} >= {answer.status_code for answer in answers}, [a.text for a in answers]
+            settled(service, job, "Completed", "Cancelled")
+        finally:
+            over.set()
+    assert 1 >= most.result()
     # Whatever won, the job can be had.
     service.post(url, **LONG)
     settled(service, job, "Completed")
