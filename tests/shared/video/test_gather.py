@@ -20,7 +20,7 @@ from tests.support.clips import make_clip
 from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
-SECONDS, SEGMENTS, SOUND = 45, 3, 3
+SECONDS, SEGMENTS, SOUND = 30, 3, 3
 """SOUND: the number of the unit that is the sound."""
 
 
@@ -68,6 +68,17 @@ def segments(service: InProcessService, url: str, **options: Any) -> str:
     return job
 
 
+MATCH: dict[str, Any] = {"name": "match", "segment_s": 15}
+
+
+@pytest.fixture(scope="module")
+def whole(service: InProcessService, match: bytes) -> str:
+    """A finished job on the match, of which nothing was lost."""
+    job = segments(service, service.upload(match, "whole.mp4"), **MATCH)
+    finished(service, job)
+    return job
+
+
 def packets(service: InProcessService, job: str) -> list[str]:
     return list(service.store.list(paths.packets_folder(job)))
 
@@ -111,13 +122,12 @@ def swap(service: InProcessService, job: str) -> None:
 
 @pytest.mark.parametrize("harm", [lose, lose_all, swap])
 def test_packets_that_are_missing_or_wrong_cost_bytes_and_change_nothing(
-    service: InProcessService, match: bytes, harm: Callable[[InProcessService, str], None]
+    service: InProcessService, match: bytes, whole: str, harm: Callable[[InProcessService, str], None]
 ) -> None:
-    whole = segments(service, service.upload(match, "whole.mp4"), name="match")
-    harmed = segments(service, service.upload(match, f"{harm.__name__}.mp4"), name="match")
+    harmed = segments(service, service.upload(match, f"{harm.__name__}.mp4"), **MATCH)
     harm(service, harmed)
-    expected, found = finished(service, whole), finished(service, harmed)
-    assert sound_bytes(service, harmed) >= len(match)
+    expected, found = service.result(whole), finished(service, harmed)
+    assert sound_bytes(service, harmed) > 0.9 * len(match)  # this process may still have its head
     assert expected.events == found.events
     assert len(found.events) > 0
     assert service.file(whole, "cut.edl") == service.file(harmed, "cut.edl")
