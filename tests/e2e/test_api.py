@@ -18,6 +18,8 @@ from tests.support.service import Service, problem
 
 pytestmark = [pytest.mark.e2e, pytest.mark.azurite]
 
+CLIP = make_clip(50)
+"""For what every job has."""
 LIVELY = {"thresholds": {"highlight": 0.1}}
 
 
@@ -46,8 +48,8 @@ def test_a_posted_url_becomes_an_edl(service: Service, match: bytes) -> None:
     assert result["video"]["rate"] == "25/1"
 
 
-def test_the_same_request_is_the_same_job(service: Service, match: bytes) -> None:
-    url = service.upload(match)
+def test_the_same_request_is_the_same_job(service: Service) -> None:
+    url = service.upload(CLIP)
     first, _ = service.run(url)
     again = service.post(service.signed(url))
     assert (again.status_code, again.json()["id"], again.json()["state"]) == (200, first, "Completed")
@@ -63,8 +65,8 @@ def test_simultaneous_identical_requests_start_one_job(service: Service, match: 
     assert service.wait(job)["state"] == "Completed"
 
 
-def test_an_idempotency_key_names_the_job_and_refuses_another_body(service: Service, match: bytes) -> None:
-    url, key = service.upload(match), {"Idempotency-Key": "night-shift-1"}
+def test_an_idempotency_key_names_the_job_and_refuses_another_body(service: Service) -> None:
+    url, key = service.upload(CLIP), {"Idempotency-Key": "night-shift-1"}
     first = service.post(url, headers=key)
     assert first.json()["id"] == service.post(url, headers=key).json()["id"]
     assert problem(service.post(url, headers=key, name="x"), 409)["code"] == "idempotency_conflict"
@@ -155,10 +157,10 @@ def test_a_video_above_the_limit_is_the_jobs_error(service: Service) -> None:
     assert (status["state"], status["error"]["code"]) == ("Failed", "video_too_long")
 
 
-def test_jobs_and_files_that_are_not_there_are_404(service: Service, match: bytes) -> None:
+def test_jobs_and_files_that_are_not_there_are_404(service: Service) -> None:
     for path in ("/api/jobs/m-none", "/api/jobs/UPPER", "/api/jobs/m-none/files/cut.edl"):
         assert problem(service.http.get(path), 404)["code"] == "job_not_found"
-    job, _ = service.run(service.upload(match))
+    job, _ = service.run(service.upload(CLIP))
     for name in ("plan.json", "request.json", "..%2Frequest.json"):
         assert service.file(job, name).status_code == 404
     assert problem(service.http.delete("/api/jobs/m-none"), 404)["code"] == "job_not_found"
