@@ -1,12 +1,14 @@
-"""The tests' own helpers hold where processes end and ports are taken at any moment."""
+"""The tests' own helpers: one home, and they hold where processes end and ports are taken at any moment."""
 
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 from contextlib import ExitStack
+from pathlib import Path
 
 import pytest
 
@@ -14,7 +16,17 @@ from tests.support import processes
 from tests.support.ports import own_port
 from tests.support.waiting import until
 
+TESTS = Path(__file__).parent
+FROM_A_TEST = re.compile(r"^(?:from|import) tests\.(?:\w+\.)*(?:test_\w+|conftest)\b.*", re.MULTILINE)
 SHORT_LIVES = "import subprocess\nfor _ in range(200): subprocess.run(['true'])"
+
+
+def test_what_tests_share_lies_in_support() -> None:
+    assert {} == {
+        str(path.relative_to(TESTS)): found
+        for path in TESTS.rglob("*.py")
+        if (found := FROM_A_TEST.findall(path.read_text()))
+    }
 
 
 def test_processes_that_end_between_two_looks_are_passed_over() -> None:

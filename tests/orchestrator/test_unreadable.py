@@ -22,8 +22,8 @@ from shared.jobs import Sweep, batches, cancel, deliver, see
 from shared.jobs.listing import list_jobs
 from shared.jobs.quotas import check_room
 from shared.storage import find_request, ledger, paths
-from tests.orchestrator.test_start import Client
 from tests.support.clips import make_clip
+from tests.support.durable_client import Client
 from tests.support.in_process import InProcessService
 
 pytestmark = pytest.mark.azurite
