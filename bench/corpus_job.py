@@ -84,7 +84,7 @@ def _app() -> Any:
 
 
 def _activity(name: str, task: Any) -> Any:
-    from infra.local.workers import run
+    from infra.local.workers.worker import run
 
     kind, *values = run(_app(), (name, json.dumps(task), "corpus"), "", asyncio.Runner())
     if kind != "result":

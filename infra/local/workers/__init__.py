@@ -1,6 +1,8 @@
-"""The processes that run activities and timer functions."""
+"""The processes that run activities and timer functions.
+
+`worker` is the program of each of them: what imports it here would load it twice there.
+"""
 
 from infra.local.workers.pool import Failure, Work, Worker, WorkerDied, WorkerPool
-from infra.local.workers.worker import run
 
-__all__ = ["Failure", "Work", "Worker", "WorkerDied", "WorkerPool", "run"]
+__all__ = ["Failure", "Work", "Worker", "WorkerDied", "WorkerPool"]

@@ -11,7 +11,7 @@ import pytest
 
 from infra.local.app import App
 from infra.local.http import PREFIX, client_binding
-from infra.local.workers import run
+from infra.local.workers.worker import run
 from tests.support.tiny import Api
 
 _KEEP_ALIVE_S = 5
