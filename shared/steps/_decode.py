@@ -58,7 +58,7 @@ def decode(settings: Settings, records: Records, unit: Unit, names: Sequence[str
 
     Raises Cancelled, VideoTooLong, and the errors of opening and reading the video.
     """
-    return _Decoder(settings, records, unit).run(names)
+    return _Decoder(settings, records, records.plan, unit).run(names)
 
 
 @dataclass
@@ -67,6 +67,8 @@ class _Decoder:
 
     settings: Settings
     records: Records
+    plan: Plan
+    """Held, since every picture asks for its rate."""
     unit: Unit
     tracks: dict[str, Track] = field(default_factory=dict)
     embeddings: dict[str, Track] = field(default_factory=dict)
@@ -75,10 +77,6 @@ class _Decoder:
     packet_bytes: int = 0
     """Of gathered packets that were read back."""
     _look_at: float = 0.0
-
-    @property
-    def plan(self) -> Plan:
-        return self.records.plan
 
     def run(self, names: Sequence[str]) -> Decoded:
         self._stop_if_cancelled()
